@@ -1,0 +1,1 @@
+"""Video super-resolution you can trust with your videos."""

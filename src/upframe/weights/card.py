@@ -1,0 +1,68 @@
+"""Model cards: what a set of weights is, needs, and scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class WeightFile(BaseModel):
+    """One file of a model, by name and content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """File name below the folder that holds the card."""
+    sha256: str
+    """SHA-256 of the whole file, 64 hex digits."""
+    bytes: int
+    """Size of the file."""
+
+
+class ModelCard(BaseModel):
+    """Everything upframe must know of a model before it runs it.
+
+    Stored as ``<name>.json`` beside the weight files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """``<system>-<size>[-<kind>]``, for example ``ditn-s``."""
+    system: str
+    """The published system: ``ditn``, ``mia-vsr``, ... or ``resampling``."""
+    scale: int
+    """Output size over input size, per axis."""
+    summary: str
+    """One line for people."""
+    licence: str
+    """SPDX identifier of the weights."""
+    parameters: int = 0
+    """Number of trained values."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the system's constructor."""
+    files: dict[str, WeightFile] = Field(default_factory=dict)
+    """Weight files by format: ``onnx``, ``safetensors``."""
+
+    multiple: int = 1
+    """Input height and width are padded to a multiple of this by the runtime."""
+    min_size: int = 1
+    """Smallest input height and width that the network takes, in pixels."""
+    overlap: int = 16
+    """Input pixels that neighbouring tiles share so that no seam shows."""
+    context: int = 0
+    """Frames that a chunk needs on both sides of its core; 0 for image models."""
+    bytes_per_pixel: int = 64
+    """Peak working memory of the runtime per input pixel, measured, in bytes."""
+    gflops_per_megapixel: float = 0.0
+    """Billions of multiply-adds times two, per million input pixels and frame."""
+
+    recipe: str = ""
+    """Path of the recipe in the repository that makes these weights."""
+    data: str = ""
+    """What they were trained on."""
+    steps: int = 0
+    """Training steps."""
+    scores: dict[str, Any] = Field(default_factory=dict)
+    """Measured scores: protocol and clip to metric to value."""
