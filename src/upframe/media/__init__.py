@@ -1,1 +1,1 @@
-"""."""
+"""Reading and writing media: the only room that imports PyAV."""
