@@ -1,0 +1,39 @@
+"""Settings and fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from media_factory import write_clip
+
+# small runs share the machine with others; two threads are also what a test means
+# when it compares one run with another
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+settings.register_profile(
+    "upframe",
+    derandomize=True,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+settings.load_profile("upframe")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Callable[..., Path]:
+    """Write a clip into the test's own folder: ``clip("in.mp4", frames=9)``."""
+
+    def make(name: str = "in.mp4", **what: object) -> Path:
+        return write_clip(tmp_path / name, **what)  # type: ignore[arg-type]
+
+    return make
