@@ -70,7 +70,8 @@ def resolve(tagged: Colour, width: int, height: int, *, rgb: bool) -> Colour:
         tagged: the tags found; 0 in ``range`` and 2 elsewhere mean "unsaid".
         width: coded width in pixels.
         height: coded height in pixels.
-        rgb: the pictures are coded as RGB; they will be written as BT.709 YCbCr.
+        rgb: the pictures are coded as RGB; what they are turned into is BT.709,
+            limited range, with sRGB's transfer unless tagged otherwise.
     """
     hd = height >= 720 or width >= 1280
     sd_matrix = BT470BG if height in (288, 576) else SMPTE170M
@@ -91,7 +92,7 @@ def resolve(tagged: Colour, width: int, height: int, *, rgb: bool) -> Colour:
         matrix=matrix,
         primaries=primaries,
         transfer=transfer,
-        range=tagged.range or (FULL if rgb else LIMITED),
+        range=LIMITED if rgb else tagged.range or LIMITED,
     )
 
 

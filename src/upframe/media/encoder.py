@@ -1,0 +1,129 @@
+"""Encoding one chunk of frames into a segment file."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+
+from upframe.errors import OutputError, UsageError
+from upframe.media.colour import FromRGB, Pixels
+from upframe.media.formats import VideoFormat
+
+# SVT-AV1 prints its settings on stderr unless told to print errors alone.
+os.environ.setdefault("SVT_LOG", "1")
+
+
+def output_error(exc: BaseException, path: Path | str) -> OutputError:
+    """An OutputError with advice for an I/O or FFmpeg error while writing."""
+    number = getattr(exc, "errno", None)
+    text = str(getattr(exc, "strerror", "") or exc)
+    if number == 28:
+        return OutputError(
+            f"No space is left for {path}.",
+            "Free some space and run the same command again: it goes on from there.",
+        )
+    return OutputError(
+        f"Writing {path} failed: {text}.",
+        "Check the encoder options, free space and permissions.",
+    )
+
+
+class Encoder:
+    """One encoder run: frames in, coded packets into a Matroska work file.
+
+    Packets carry the number of their frame as timestamp; the true timestamps are
+    put back when segments are joined, so that no container rounds them twice.
+
+    Args:
+        path: the work file, replaced if it exists.
+        format: how to code.
+    """
+
+    def __init__(self, path: Path, format: VideoFormat) -> None:
+        self._path = path
+        self._convert = FromRGB(format.pix_fmt, format.colour)
+        self.frames = 0
+        self._base = 1 / format.rate
+        try:
+            self._container: OutputContainer = av.open(
+                f"file:{path.absolute()}", "w", format="matroska"
+            )
+        except (av.error.FFmpegError, OSError) as exc:
+            raise output_error(exc, path) from exc
+        self._stream = add_video_stream(self._container, format)
+
+    def write(self, pixels: Pixels) -> None:
+        """Encode the next frame, (H, W, 3 or 4), uint8 or uint16."""
+        frame = self._convert(pixels)
+        frame.pts = self.frames
+        frame.time_base = self._base
+        self._mux(frame)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Flush, close and force to disk; the file is complete after this."""
+        self._mux(None)
+        try:
+            self._container.close()
+            fd = os.open(self._path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except (av.error.FFmpegError, OSError) as exc:
+            raise output_error(exc, self._path) from exc
+
+    def abort(self) -> None:
+        """Close without a result; the file is removed."""
+        try:
+            self._container.close()
+        except (av.error.FFmpegError, OSError, ValueError):
+            pass
+        self._path.unlink(missing_ok=True)
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (av.error.FFmpegError, OSError, ValueError) as exc:
+            raise output_error(exc, self._path) from exc
+
+
+def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
+    """Add an encoding video stream with all tags of the format set.
+
+    Raises:
+        UsageError: the encoder refuses the options.
+    """
+    stream: Any = container.add_stream(
+        format.encoder,
+        rate=format.rate,
+        options=dict(format.options),
+        width=format.width,
+        height=format.height,
+        time_base=1 / Fraction(format.rate),
+    )
+    stream.pix_fmt = format.pix_fmt
+    context = stream.codec_context
+    context.sample_aspect_ratio = format.sar
+    context.colorspace = format.colour.matrix
+    context.color_range = format.colour.range
+    context.color_primaries = format.colour.primaries
+    context.color_trc = format.colour.transfer
+    try:
+        context.open()
+    except (av.error.FFmpegError, ValueError) as exc:
+        wanted = " ".join(f"{k}={v}" for k, v in format.options.items())
+        raise UsageError(
+            f"{format.encoder} does not accept {format.width}x{format.height} "
+            f"{format.pix_fmt} with {wanted}.",
+            "Check -c:v, --crf, --pix-fmt and -e.",
+        ) from exc
+    return stream

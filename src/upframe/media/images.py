@@ -1,0 +1,274 @@
+"""Folders and patterns of pictures, read and written like videos."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av.error
+from av.codec import CodecContext
+from av.video.frame import VideoFrame
+
+from upframe.errors import InputError, UsageError
+from upframe.media.colour import (
+    Colour,
+    FromRGB,
+    Pixels,
+    ToRGB,
+    bit_depth,
+    has_alpha,
+    is_rgb,
+    resolve,
+)
+from upframe.media.container import friendly_errors, open_input
+from upframe.media.encoder import output_error
+from upframe.media.formats import IMAGE_OUTPUTS, IMAGE_SUFFIXES
+from upframe.media.frames import Frame, SourceInfo
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts ``img2`` before ``img10``."""
+    return [
+        (0, int(part), part) if part.isdigit() else (1, 0, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
+
+
+def is_image_collection(path: Path) -> bool:
+    """Whether a path names a folder, or a pattern such as ``img_%04d.png``."""
+    return path.is_dir() or (_is_pattern(path.name) and not path.exists())
+
+
+def _is_pattern(name: str) -> bool:
+    return re.search(r"%0?\d*d", name) is not None or any(c in name for c in "*?")
+
+
+def list_images(path: Path) -> list[Path]:
+    """Pictures of a folder or pattern in natural order.
+
+    Raises:
+        InputError: there are none.
+    """
+    if path.is_dir():
+        found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    elif any(c in path.name for c in "*?"):
+        found = list(path.parent.glob(path.name))
+    else:
+        before, after = re.split(r"%0?\d*d", path.name, maxsplit=1)
+        shape = re.compile(re.escape(before) + r"\d+" + re.escape(after))
+        folder = path.parent
+        names = folder.iterdir() if folder.is_dir() else []
+        found = [p for p in names if shape.fullmatch(p.name)]
+    found = [p for p in found if p.is_file() and not p.name.startswith(".")]
+    if not found:
+        raise InputError(
+            f"{path} holds no pictures.",
+            "Pictures end in " + " ".join(sorted(IMAGE_SUFFIXES)) + ".",
+        )
+    return sorted(found, key=lambda p: natural_key(p.name))
+
+
+def _decode(path: Path) -> VideoFrame:
+    with open_input(path) as container, friendly_errors("decode", str(path)):
+        frame = next(container.decode(video=0), None)
+    if frame is None:
+        raise InputError(f"{path} holds no picture.", "Remove it or fetch it again.")
+    return frame
+
+
+class ImageSource:
+    """Pictures as frames, one per time unit.
+
+    Args:
+        path: folder or pattern.
+        rate: frames per second to give them.
+        start: seconds after the first picture at which to begin.
+        duration: seconds to take; all when None.
+
+    Raises:
+        InputError: there are no pictures, or the first cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rate: Fraction,
+        start: float = 0.0,
+        duration: float | None = None,
+    ) -> None:
+        paths = list_images(path)
+        first = round(start * rate)
+        last = len(paths) if duration is None else first + round(duration * rate)
+        self._paths = paths[first:last]
+        if not self._paths:
+            raise InputError(
+                f"{path} holds {len(paths)} pictures, none of them in the part "
+                "that was asked for.",
+                "Check --start and --duration.",
+            )
+        self.warnings: list[str] = []
+        frame = _decode(self._paths[0])
+        pix_fmt = frame.format.name
+        tags = Colour(
+            int(frame.colorspace),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+            2 if pix_fmt.startswith("yuvj") else int(frame.color_range),
+        )
+        self.info = SourceInfo(
+            name=str(path),
+            width=frame.width,
+            height=frame.height,
+            depth=bit_depth(pix_fmt),
+            alpha=has_alpha(pix_fmt),
+            sar=Fraction(1),
+            rate=rate,
+            time_base=1 / rate,
+            frames=len(self._paths),
+            colour=resolve(tags, frame.width, frame.height, rgb=is_rgb(pix_fmt)),
+            pix_fmt=pix_fmt,
+            codec=self._paths[0].suffix.lstrip(".").lower(),
+            still=True,
+        )
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Decode all pictures.
+
+        Raises:
+            InputError: one cannot be decoded or has another size than the first.
+        """
+        info = self.info
+        to_rgb = ToRGB(
+            info.colour, info.width, info.height, alpha=info.alpha, deep=info.depth > 8
+        )
+        for index, path in enumerate(self._paths):
+            picture = _decode(path)
+            if (picture.width, picture.height) != (info.width, info.height):
+                raise InputError(
+                    f"{path} is {picture.width}x{picture.height}; the first picture "
+                    f"is {info.width}x{info.height}.",
+                    "Pictures of one video have one size: sort them into folders.",
+                )
+            yield Frame(to_rgb(picture), index, 1, path.stem)
+
+
+class ImageEncoder:
+    """Writes frames as pictures into a folder of its own.
+
+    Args:
+        folder: made if it is missing; emptied of an earlier try.
+        names: file names without suffix are given per frame; ``pattern`` is used
+            where a frame has none, with the frame number.
+        suffix: ``.png``, ``.jpg``, ...
+        deep: write 16 bits a sample where the format can.
+        alpha: write alpha where the format can.
+    """
+
+    def __init__(self, folder: Path, suffix: str, *, deep: bool, alpha: bool) -> None:
+        self._folder, self._suffix = folder, suffix
+        self.frames = 0
+        codec, pix_fmt = image_format(suffix, deep=deep, alpha=alpha)
+        self._codec = codec
+        full = 2
+        self._pix_fmt = pix_fmt
+        self._convert = FromRGB(pix_fmt, Colour(5, 1, 13, full))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.iterdir():
+                old.unlink()
+        except OSError as exc:
+            raise output_error(exc, folder) from exc
+
+    def write(self, pixels: Pixels, name: str) -> None:
+        """Write one picture as ``name`` plus suffix."""
+        frame = self._convert(pixels)
+        frame.pts = 0
+        context: Any = CodecContext.create(self._codec, "w")
+        context.width, context.height = frame.width, frame.height
+        context.pix_fmt = self._pix_fmt
+        context.time_base = Fraction(1, 25)
+        context.thread_count = 1
+        context.color_range = 2
+        if self._codec == "mjpeg":
+            context.qmin = context.qmax = 2
+        path = self._folder / (name + self._suffix)
+        try:
+            data = b"".join(
+                bytes(p) for p in [*context.encode(frame), *context.encode(None)]
+            )
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except (av.error.FFmpegError, OSError) as exc:
+            raise output_error(exc, path) from exc
+        self.frames += 1
+
+    def close(self) -> None:
+        """All pictures are on disk already."""
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        for path in self._folder.glob("*"):
+            path.unlink(missing_ok=True)
+        self._folder.rmdir()
+
+
+def image_format(suffix: str, *, deep: bool, alpha: bool) -> tuple[str, str]:
+    """FFmpeg encoder and pixel format for pictures of a suffix.
+
+    Raises:
+        UsageError: the suffix is not one that can be written.
+    """
+    if suffix not in IMAGE_OUTPUTS:
+        raise UsageError(
+            f"Pictures cannot be written as {suffix}.",
+            "Use one of " + " ".join(sorted(IMAGE_OUTPUTS)) + ".",
+        )
+    if suffix in (".jpg", ".jpeg"):
+        return "mjpeg", "yuvj444p"
+    if suffix == ".bmp":
+        return "bmp", "bgra" if alpha else "bgr24"
+    if suffix == ".ppm":
+        return "ppm", "rgb48be" if deep else "rgb24"
+    codec = "png" if suffix == ".png" else "tiff"
+    deep_format = ("rgba64be", "rgb48be") if codec == "png" else ("rgba64le", "rgb48le")
+    if deep:
+        return codec, deep_format[0] if alpha else deep_format[1]
+    return codec, "rgba" if alpha else "rgb24"
+
+
+def collect(folders: Sequence[Path], destination: Path, work: Path) -> int:
+    """Bring pictures of finished chunks together under their final folder.
+
+    A new folder appears under its name at once, complete; into an existing folder
+    the pictures are moved one by one.
+
+    Returns:
+        The number of pictures moved.
+    """
+    try:
+        files = [p for folder in folders for p in sorted(folder.iterdir())]
+        if destination.exists():
+            for path in files:
+                path.replace(destination / path.name)
+            return len(files)
+        result = work / "result"
+        result.mkdir(exist_ok=True)
+        for path in files:
+            path.replace(result / path.name)
+        total = sum(1 for _ in result.iterdir())
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        result.replace(destination)
+        return total
+    except OSError as exc:
+        raise output_error(exc, destination) from exc

@@ -1,0 +1,390 @@
+"""Joining segments without re-encoding, beside everything else the source holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from upframe.errors import OutputError
+from upframe.media.container import open_input
+from upframe.media.encoder import output_error
+from upframe.media.formats import VideoFormat
+from upframe.media.probe import main_video
+from upframe.media.subtitles import SubtitleConverter, converter_for
+from upframe.media.timestamps import decode_times
+
+_TECHNICAL = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+)
+_PREFIXES = ("_statistics", "bps", "number_of_", "duration")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One finished work file and the true timestamps of its frames."""
+
+    path: Path
+    pts: tuple[int, ...]
+    """In presentation order, in the source's time base, strictly rising."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the source that is taken, in seconds of its own clock."""
+
+    start: Fraction
+    stop: Fraction | None
+
+
+@dataclass
+class JoinResult:
+    """What went into the file."""
+
+    warnings: list[str] = field(default_factory=list)
+    packets: dict[int, int] = field(default_factory=dict)
+    """Packets written, by output stream index."""
+    video_index: int = 0
+
+
+def join(
+    segments: Sequence[Segment],
+    path: Path,
+    format: VideoFormat,
+    *,
+    time_base: Fraction,
+    last_duration: int,
+    display_matrix: tuple[int, ...] | None = None,
+    source: Path | None = None,
+    window: Window | None = None,
+    provenance: str = "",
+) -> JoinResult:
+    """Write the result: coded video from the segments, all else from the source.
+
+    Sound, subtitles, attachments, chapters, covers, further videos, metadata,
+    languages and dispositions are copied where the container can hold them; text
+    subtitles are converted where it cannot. What is left out is said in the result.
+
+    Args:
+        segments: work files in order.
+        path: file to write; the caller renames it when it is verified.
+        format: how the segments were coded.
+        time_base: unit of the segments' timestamps.
+        last_duration: duration of the last frame in that unit; 0 when unknown.
+        display_matrix: rotation and flips to tag the video with.
+        source: where the other streams come from; none when None.
+        window: part of the source that is taken; timestamps then begin at zero.
+        provenance: text of the tag that says how the file was made.
+
+    Raises:
+        OutputError: writing failed.
+    """
+    shift = -window.start if window else Fraction(0)
+    result = JoinResult()
+    inputs: list[InputContainer] = []
+    try:
+        first = open_input(segments[0].path)
+        inputs.append(first)
+        options = {"movie_timescale": str(_movie_timescale(time_base))}
+        out = av.open(
+            f"file:{path.absolute()}",
+            "w",
+            format=format.muxer,
+            options=options if format.muxer in ("mp4", "mov") else {},
+        )
+        with out:
+            plan = _Plan(out, format, result)
+            if source is not None:
+                container = open_input(source)
+                inputs.append(container)
+                plan.add_source(container, first, str(source), window)
+            else:
+                plan.add_video(first, None)
+            plan.tag(provenance)
+            video = plan.video
+            video.time_base = time_base
+            if display_matrix is not None:
+                video.set_display_matrix(display_matrix)
+            packets = _video_packets(segments, time_base, shift, last_duration)
+            others = plan.other_packets(window, shift)
+            for stream, packet in _merge(video, packets, others):
+                packet.stream = stream
+                result.packets[stream.index] = result.packets.get(stream.index, 0) + 1
+                out.mux_one(packet)
+            result.video_index = video.index
+    except (av.error.FFmpegError, OSError) as exc:
+        raise output_error(exc, path) from exc
+    finally:
+        for item in inputs:
+            item.close()
+    return result
+
+
+class _Plan:
+    """The streams of the output, and where the packets of each come from."""
+
+    def __init__(
+        self, out: OutputContainer, format: VideoFormat, result: JoinResult
+    ) -> None:
+        self.out, self.format, self.result = out, format, result
+        self.video: Any = None
+        self._copies: dict[int, Any] = {}
+        self._converters: dict[int, SubtitleConverter] = {}
+        self._container: InputContainer | None = None
+
+    def add_video(self, segment: InputContainer, original: Stream | None) -> None:
+        template = segment.streams.video[0]
+        stream: Any = self.out.add_stream_from_template(template, opaque=True)
+        context = stream.codec_context
+        context.sample_aspect_ratio = self.format.sar
+        context.colorspace = self.format.colour.matrix
+        context.color_range = self.format.colour.range
+        context.color_primaries = self.format.colour.primaries
+        context.color_trc = self.format.colour.transfer
+        if self.format.encoder == "libx265" and self.format.muxer in ("mp4", "mov"):
+            context.codec_tag = "hvc1"
+        if original is not None:
+            _copy_tags(original, stream)
+        if self.format.alpha and self.format.encoder == "libvpx-vp9":
+            stream.metadata["alpha_mode"] = "1"
+        self.video = stream
+
+    def add_source(
+        self,
+        container: InputContainer,
+        segment: InputContainer,
+        name: str,
+        window: Window | None,
+    ) -> None:
+        self._container = container
+        main = main_video(container, name)
+        for stream in container.streams:
+            if stream.index == main.index:
+                self.add_video(segment, stream)
+            else:
+                self._add_other(stream)
+        metadata = {
+            key: value
+            for key, value in container.metadata.items()
+            if key.lower() not in _TECHNICAL
+        }
+        self.out.metadata.update(metadata)
+        self._add_chapters(container, window)
+
+    def _add_chapters(self, container: InputContainer, window: Window | None) -> None:
+        chapters = container.chapters()
+        if window:
+            for chapter in chapters:
+                base = chapter["time_base"] or Fraction(1, 1000)
+                chapter["start"] -= round(window.start / base)
+                chapter["end"] -= round(window.start / base)
+                if window.stop is not None:
+                    limit = round((window.stop - window.start) / base)
+                    chapter["end"] = min(chapter["end"], limit)
+                chapter["start"] = max(0, chapter["start"])
+            chapters = [c for c in chapters if c["end"] > c["start"]]
+        if chapters and self.format.muxer == "webm":
+            self.result.warnings.append("WebM chapters are kept without nesting.")
+        if chapters:
+            self.out.set_chapters(chapters)
+
+    def _add_other(self, stream: Stream) -> None:
+        label = f"{stream.type} stream {stream.index}"
+        if stream.codec_context is not None:
+            label += f" ({stream.codec_context.name})"
+        if stream.type == "attachment":
+            if self.format.muxer == "matroska":
+                _copy_tags(stream, self.out.add_stream_from_template(stream))
+            else:
+                file = stream.metadata.get("filename", "an attachment")
+                self._drop(f"the attachment {file}")
+            return
+        if _fits(stream, self.format.muxer):
+            copy: Any = self.out.add_stream_from_template(stream, opaque=True)
+            _copy_tags(stream, copy)
+            self._copies[stream.index] = copy
+            return
+        converter = converter_for(stream, self.format.muxer)
+        if converter is None:
+            self._drop(label)
+            return
+        target = converter.add_to(self.out)
+        _copy_tags(stream, target)
+        self._copies[stream.index] = target
+        self._converters[stream.index] = converter
+        self.result.warnings.append(
+            f"The {label} was converted to {converter.codec}: "
+            f"{self.format.muxer} does not hold its own format."
+        )
+
+    def _drop(self, what: str) -> None:
+        self.result.warnings.append(
+            f"{what[0].upper()}{what[1:]} is left out: {self.format.muxer} cannot "
+            "hold it (-o NAME.mkv may)."
+        )
+
+    def tag(self, provenance: str) -> None:
+        if not provenance:
+            return
+        metadata = self.out.metadata
+        if self.format.muxer in ("matroska", "webm"):
+            metadata["UPFRAME"] = provenance
+            return
+        free = next(
+            (key for key in ("comment", "description") if key not in metadata), None
+        )
+        if free:
+            metadata[free] = provenance
+        else:
+            metadata["comment"] += f" | {provenance}"
+
+    def other_packets(
+        self, window: Window | None, shift: Fraction
+    ) -> Iterator[tuple[Any, Packet[Any]]]:
+        if self._container is None or not self._copies:
+            return
+        wanted = [self._container.streams[index] for index in self._copies]
+        last: dict[int, int] = {}
+        for packet in self._container.demux(*wanted):
+            if not packet.size:
+                continue
+            index = packet.stream.index
+            picture = packet.stream.disposition & Disposition.attached_pic
+            base = packet.time_base
+            at = packet.pts if packet.pts is not None else packet.dts
+            if window and at is not None and not picture:
+                when = at * base
+                if when < window.start or (
+                    window.stop is not None and when >= window.stop
+                ):
+                    continue
+            offset = 0 if picture else round(shift / base)
+            if packet.pts is not None:
+                packet.pts += offset
+            if packet.dts is not None:
+                packet.dts = max(packet.dts + offset, last.get(index, -(1 << 62)))
+                last[index] = packet.dts
+                if packet.pts is not None and packet.pts < packet.dts:
+                    packet.pts = packet.dts
+            if index in self._converters:
+                converted = self._converters[index].convert(packet)
+                if converted is None:
+                    continue
+                packet = converted
+            yield self._copies[index], packet
+
+
+def _copy_tags(source: Stream, target: Any) -> None:
+    for key, value in source.metadata.items():
+        low = key.lower()
+        if low in _TECHNICAL or low.startswith(_PREFIXES):
+            continue
+        target.metadata[key] = value
+    target.disposition = source.disposition
+
+
+def _fits(stream: Stream, muxer: str) -> bool:
+    """Whether a container can hold a stream, found by writing a header with it."""
+    if stream.codec_context is None:
+        return False
+    if stream.disposition & Disposition.attached_pic and muxer == "webm":
+        return False
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _movie_timescale(time_base: Fraction) -> int:
+    scale = time_base.denominator
+    while scale < 10000:
+        scale *= 2
+    return scale if scale <= 10_000_000 else 1000
+
+
+def _video_packets(
+    segments: Sequence[Segment],
+    time_base: Fraction,
+    shift: Fraction,
+    last_duration: int,
+) -> Iterator[Packet[Any]]:
+    """All video packets in decode order, with the true timestamps."""
+    pts = [value for segment in segments for value in segment.pts]
+    offset = round(shift / time_base)
+    pts = [value + offset for value in pts]
+    ranks: list[int] = []
+    base = 0
+    for segment in segments:
+        ranks += [base + rank for rank in _ranks(segment)]
+        base += len(segment.pts)
+    dts = decode_times(ranks, pts)
+    at = 0
+    for segment in segments:
+        with open_input(segment.path) as container:
+            for packet in container.demux(container.streams.video[0]):
+                if not packet.size:
+                    continue
+                rank = ranks[at]
+                packet.time_base = time_base
+                packet.pts, packet.dts = pts[rank], dts[at]
+                if rank + 1 < len(pts):
+                    packet.duration = pts[rank + 1] - pts[rank]
+                else:
+                    packet.duration = last_duration
+                at += 1
+                yield packet
+
+
+def _ranks(segment: Segment) -> list[int]:
+    """Presentation order of a segment's packets, as they stand in decode order."""
+    with open_input(segment.path) as container:
+        times = [
+            packet.pts
+            for packet in container.demux(container.streams.video[0])
+            if packet.size
+        ]
+    if len(times) != len(segment.pts) or None in times:
+        raise OutputError(
+            f"The work file {segment.path} holds {len(times)} frames "
+            f"instead of {len(segment.pts)}.",
+            "Run again with --fresh; if it happens again, choose another -c:v.",
+        )
+    order = sorted(range(len(times)), key=lambda i: times[i])  # type: ignore[arg-type, return-value]
+    ranks = [0] * len(times)
+    for rank, index in enumerate(order):
+        ranks[index] = rank
+    return ranks
+
+
+def _merge(
+    video: Any,
+    packets: Iterator[Packet[Any]],
+    others: Iterator[tuple[Any, Packet[Any]]],
+) -> Iterator[tuple[Any, Packet[Any]]]:
+    """Both in order of decode time, so that the file plays without seeking."""
+    ahead = next(others, None)
+    for packet in packets:
+        assert packet.dts is not None
+        now = packet.dts * packet.time_base
+        while ahead is not None:
+            other = ahead[1]
+            if other.dts is not None and other.dts * other.time_base > now:
+                break
+            yield ahead
+            ahead = next(others, None)
+        yield video, packet
+    while ahead is not None:
+        yield ahead
+        ahead = next(others, None)
