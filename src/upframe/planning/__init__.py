@@ -1,1 +1,1 @@
-"""."""
+"""Decisions before and between frames: pure functions and frozen dataclasses."""
