@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -140,6 +141,14 @@ class ImageSource:
     def close(self) -> None:
         """Nothing stays open."""
 
+    def fingerprint(self) -> str:
+        """What tells these pictures from others: names, sizes and times of change."""
+        digest = hashlib.sha256()
+        for path in self._paths:
+            stat = path.stat()
+            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
     def __iter__(self) -> Iterator[Frame]:
         """Decode all pictures.
 
@@ -245,6 +254,15 @@ def image_format(suffix: str, *, deep: bool, alpha: bool) -> tuple[str, str]:
     if deep:
         return codec, deep_format[0] if alpha else deep_format[1]
     return codec, "rgba" if alpha else "rgb24"
+
+
+def move_single(folder: Path, destination: Path) -> None:
+    """Give the one picture of a folder its final name."""
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        next(folder.iterdir()).replace(destination)
+    except OSError as exc:
+        raise output_error(exc, destination) from exc
 
 
 def collect(folders: Sequence[Path], destination: Path, work: Path) -> int:

@@ -1,0 +1,5 @@
+"""``python -m upframe`` is the command ``upframe``."""
+
+from upframe.cli.main import main
+
+main()

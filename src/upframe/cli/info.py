@@ -1,0 +1,98 @@
+"""``upframe probe``, ``upframe models`` and ``upframe doctor``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from upframe._version import __version__
+from upframe.media import versions
+from upframe.media.probe import probe as probe_file
+from upframe.runtimes.devices import available_memory, cuda_devices, usable_cores
+from upframe.weights.index import PRESETS, find_card, list_models
+
+_Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+models_app = typer.Typer(help="What models there are.", no_args_is_help=True)
+
+
+def probe(
+    input: Annotated[str, typer.Argument(metavar="IN", help="A video file.")],
+    as_json: _Json = False,
+) -> None:
+    """Tell what a video file holds."""
+    info = probe_file(input)
+    if as_json:
+        print(json.dumps(info.to_dict(), indent=2))
+        return
+    video = info.video
+    print(f"{info.path}: {info.format}, {info.duration:.3f} s, {info.chapters} chapters")
+    print(
+        f"  upscaled: stream {video.index}, {video.codec} {video.width}x{video.height} "
+        f"{video.pix_fmt}, about {video.frames} frames at {float(video.rate):g} per "
+        f"second, SAR {video.sar.numerator}:{video.sar.denominator}"
+    )
+    for stream in info.streams:
+        if stream.index == video.index:
+            continue
+        extra = [stream.codec, stream.language or "", stream.title or ""]
+        kind = "cover picture" if stream.attached_picture else stream.type
+        print(f"  kept: stream {stream.index}, {kind} " + " ".join(filter(None, extra)))
+
+
+@models_app.command("list")
+def list_command(as_json: _Json = False) -> None:
+    """All models, with size, scale and summary."""
+    cards = list_models()
+    if as_json:
+        print(json.dumps([card.model_dump() for card in cards], indent=2))
+        return
+    names = {name: [p for p, m in PRESETS.items() if m == name] for name in _names()}
+    for card in cards:
+        presets = f" [{', '.join(names[card.name])}]" if names.get(card.name) else ""
+        size = f"{card.parameters / 1000:.0f} k" if card.parameters else "no weights"
+        print(f"{card.name:<12} x{card.scale}  {size:>10}  {card.summary}{presets}")
+
+
+def _names() -> list[str]:
+    return [card.name for card in list_models()]
+
+
+@models_app.command("show")
+def show_command(name: str, as_json: _Json = False) -> None:
+    """Everything about one model."""
+    card = find_card(name)
+    if as_json:
+        print(json.dumps(card.model_dump(), indent=2))
+        return
+    for key, value in card.model_dump().items():
+        if value not in ("", {}, 0):
+            print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+def doctor(as_json: _Json = False) -> None:
+    """Tell what this machine has, and what upframe will use."""
+    facts: dict[str, Any] = {
+        "upframe": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": usable_cores(),
+        "memory_free_mb": round(available_memory() / 1e6),
+        **versions.versions(),
+        "cuda_devices": cuda_devices(),
+        "torch": importlib.util.find_spec("torch") is not None,
+        "models": _names(),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        print(f"{key:<16} {', '.join(value) if isinstance(value, list) else value}")
+    if not facts["cuda_devices"]:
+        print("No CUDA device is usable through ONNX Runtime: the CPU is used.")
+    sys.stdout.flush()

@@ -1,0 +1,84 @@
+"""The command ``upframe``: parse, call one function, print."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from upframe._version import __version__
+from upframe.cli import console
+from upframe.cli.evaluate import evaluate
+from upframe.cli.info import doctor, models_app, probe
+from upframe.cli.train import train
+from upframe.cli.upscale import upscale
+from upframe.errors import Interrupted, UpframeError
+
+app = typer.Typer(
+    name="upframe",
+    help="Video super-resolution you can trust with your videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(upscale)
+app.command()(probe)
+app.add_typer(models_app, name="models")
+app.command()(evaluate)
+app.command()(train)
+app.command()(doctor)
+
+COMMANDS = ("upscale", "probe", "models", "evaluate", "train", "doctor")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"upframe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print it."
+    ),
+) -> None:
+    del version
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point; exits with 0 done, 1 failed, 2 usage, 3 some failed, 130 stopped."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] not in (*COMMANDS, "--version", "--help", "-h"):
+        arguments = ["upscale", *arguments]
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except UpframeError as exc:
+        console.complain(exc)
+        code = exc.exit_code
+    except KeyboardInterrupt:
+        console.complain(Interrupted("Stopped."))
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except typer.Abort:
+        code = 130
+    except Exception as exc:
+        if not hasattr(exc, "format_message"):
+            raise
+        # Usage errors of the argument parser; it carries its own exit code.
+        console.say(f"upframe: {exc.format_message()} See: upframe --help")
+        code = getattr(exc, "exit_code", 2)
+    sys.exit(code if isinstance(code, int) else 0)

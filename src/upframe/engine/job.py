@@ -1,0 +1,414 @@
+"""One input to one output: prepare, plan, run, finish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from upframe._version import __version__
+from upframe.engine.executor import Executor, ProgressCallback
+from upframe.engine.journal import Journal, fingerprint_file
+from upframe.engine.models import Model, resolve_model
+from upframe.engine.options import Options, Report
+from upframe.engine.resources import peak_memory
+from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
+from upframe.engine.stepper import Feeder, Stepper
+from upframe.errors import OutputError, UsageError
+from upframe.media.formats import (
+    IMAGE_OUTPUTS,
+    IMAGE_SUFFIXES,
+    VideoFormat,
+    choose_format,
+    default_suffix,
+)
+from upframe.media.frames import Source, SourceInfo
+from upframe.media.images import ImageSource, is_image_collection
+from upframe.media.mux import Window
+from upframe.media.pipes import PipeEncoder
+from upframe.media.source import Extent, FileSource, scan
+from upframe.media.standard import open_stdin
+from upframe.planning.plan import Plan, make_plan
+from upframe.planning.plan import Source as PlanSource
+from upframe.planning.sizes import TargetSize, resolve_size
+from upframe.planning.tiles import plan_tiles
+from upframe.runtimes.base import Runtime, Session
+from upframe.runtimes.devices import available_memory, usable_cores
+from upframe.runtimes.make import open_runtime
+from upframe.runtimes.tiling import TiledSession
+
+_SECONDS_PER_CHUNK = 20
+_CHUNK_LIMITS = (24, 480)
+
+
+@dataclass
+class Job:
+    """An opened input with everything decided, ready to run.
+
+    Close it when it is not run; `run` closes it itself.
+    """
+
+    source: Source
+    path: Path | None
+    """The input file, where there is one."""
+    output: Path | None
+    """Final file or folder; None is standard output."""
+    pattern: str
+    """``%``-pattern of the names of pictures; empty keeps names or numbers them."""
+    kind: str
+    """``video``, ``images`` or ``pipe``."""
+    suffix: str
+    model: Model
+    options: Options
+    target: TargetSize
+    plan: Plan
+    format: VideoFormat
+
+    def close(self) -> None:
+        """Release the input."""
+        self.source.close()
+
+    def run(self, progress: ProgressCallback | None = None) -> Report:
+        """Carry the plan out.
+
+        Raises:
+            UpframeError: see its tree; the message says what to do.
+            KeyboardInterrupt: Ctrl-C; finished chunks are kept for the next run.
+        """
+        try:
+            runtime = open_runtime(
+                self.model.card,
+                self.model.files,
+                runtime=self.options.runtime,
+                device=self.options.device,
+                threads=self.options.threads,
+            )
+            if self.kind == "pipe":
+                encoder = PipeEncoder(sys.stdout.buffer, self.format)
+                return self._execute(runtime, PipeSink(encoder), None, progress)
+            assert self.output is not None
+            with contextlib.closing(self._journal()) as journal:
+                self._adopt(journal.settings)
+                sink = self._sink(journal)
+                report = self._execute(runtime, sink, journal, progress)
+                journal.remove()
+                return report
+        finally:
+            self.close()
+
+    def _execute(
+        self,
+        runtime: Runtime,
+        sink: Sink,
+        journal: Journal | None,
+        progress: ProgressCallback | None,
+    ) -> Report:
+        began = time.monotonic()
+        plan, info = self.plan, self.source.info
+        deep = self.format.deep if self.kind != "images" else info.depth > 8
+        alpha = info.alpha and (self.kind == "images" or self.format.alpha)
+        counts = Executor(
+            self.source,
+            Feeder(plan.chunk_length, plan.context),
+            Stepper(
+                self._sessions(runtime),
+                (plan.height, plan.width),
+                deep=deep,
+                alpha=alpha,
+            ),
+            sink,
+            done=set(journal.done) if journal else (),
+            queue=plan.queue_length,
+            total=info.frames,
+            progress=progress,
+        ).run()
+        warnings = [*plan.warnings, *self.source.warnings, *self.format.warnings]
+        warnings += sink.finish()
+        seconds = time.monotonic() - began
+        resumed = journal.resumed if journal else 0
+        if resumed:
+            warnings.append(f"{resumed} frames were done in an earlier run.")
+        return Report(
+            output=str(self.output) if self.output else "-",
+            frames_in=counts.frames_in,
+            frames_out=counts.frames_out,
+            width=plan.width,
+            height=plan.height,
+            seconds=round(seconds, 3),
+            fps=round((counts.frames_out - resumed) / max(seconds, 1e-9), 3),
+            model=self.model.card.name,
+            runtime=runtime.name,
+            device=runtime.device,
+            peak_rss_mb=round(peak_memory() / 1e6, 1),
+            warnings=warnings,
+        )
+
+    def _sessions(self, runtime: Runtime) -> Callable[[], Session]:
+        if self.plan.tiles.single:
+            return runtime.session
+        return lambda: TiledSession(runtime, self.plan.tiles)
+
+    def _journal(self) -> Journal:
+        assert self.output is not None
+        options, info = self.options, self.source.info
+        fingerprint: dict[str, Any] = {
+            "upframe": __version__,
+            "input": self._input_fingerprint(),
+            "model": self.model.card.name,
+            "weights": self.model.digest,
+            "size": [self.plan.width, self.plan.height],
+            "start": str(options.start),
+            "duration": str(options.duration),
+            "deinterlace": info.interlaced,
+            "frame rate": str(info.rate),
+            "codec": self.format.encoder if self.kind == "video" else self.suffix,
+            "pixel format": self.format.pix_fmt,
+            "encoder options": self.format.options,
+        }
+        tiles = self.plan.tiles
+        settings = {
+            "chunk_length": self.plan.chunk_length,
+            "tile": [tiles.tile_width, tiles.tile_height],
+        }
+        if options.chunk_frames:
+            fingerprint["chunk frames"] = options.chunk_frames
+        return Journal(self.output, fingerprint, settings, fresh=options.fresh)
+
+    def _input_fingerprint(self) -> Any:
+        if self.path is None:
+            return "pipe"
+        if self.path.is_file():
+            return fingerprint_file(self.path)
+        assert isinstance(self.source, ImageSource)
+        return self.source.fingerprint()
+
+    def _adopt(self, settings: dict[str, Any]) -> None:
+        """Go on with the chunks and tiles that an earlier run began with."""
+        card, info = self.model.card, self.source.info
+        tile_width, tile_height = settings["tile"]
+        self.plan = replace(
+            self.plan,
+            chunk_length=settings["chunk_length"],
+            tiles=plan_tiles(
+                info.width,
+                info.height,
+                tile_width,
+                tile_height,
+                card.overlap,
+                card.multiple,
+            ),
+        )
+
+    def _sink(self, journal: Journal) -> Sink:
+        assert self.output is not None
+        info = self.source.info
+        if self.kind == "images":
+            return ImageSink(
+                journal,
+                self.output,
+                self.suffix,
+                pattern=self.pattern,
+                deep=info.depth > 8,
+                alpha=info.alpha,
+            )
+        card = self.model.card
+        return VideoSink(
+            journal,
+            self.output,
+            self.format,
+            info,
+            source=self.path if self.path and self.path.is_file() else None,
+            window=self._window,
+            provenance=f"upscaled by upframe {__version__} with {card.name} "
+            f"from {info.width}x{info.height}",
+        )
+
+    def _window(self, first: int, stop: int) -> Window | None:
+        if self.options.start is None and self.options.duration is None:
+            return None
+        base = self.source.info.time_base
+        whole = self.options.duration is None
+        return Window(first * base, None if whole else stop * base)
+
+
+def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
+    """Open an input and decide everything.
+
+    Args:
+        src: a video file, a folder or pattern of pictures, or ``-``.
+        dst: a video file, a folder or pattern of pictures, or ``-``; beside the
+            input when None.
+        options: the user's choices.
+
+    Raises:
+        UsageError: choices that contradict each other or name nothing.
+        InputError: the input cannot be used.
+        OutputError: the output exists already or is the input.
+    """
+    model = resolve_model(options.preset, options.model)
+    if str(src) != "-" and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(src)):
+        raise UsageError(f"{src} is an address.", "Download it first; name a file.")
+    path = None if str(src) == "-" else Path(src)
+    if path is None and dst is None:
+        raise UsageError("With - as input there is no name for the output.", "Add -o.")
+    source, raw = _open_source(path, options)
+    if raw:
+        options = replace(options, size=None)
+    try:
+        return _decide(path, dst, options, model, source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _open_source(path: Path | None, options: Options) -> tuple[Source, bool]:
+    """The source, and whether ``size`` was the size of its raw frames."""
+    start = float(options.start or 0)
+    duration = None if options.duration is None else float(options.duration)
+    if duration is not None and duration <= 0:
+        raise UsageError("--duration must be above 0.", "For example: --duration 10.")
+    rate = options.rate or Fraction(25)
+    if path is None:
+        return open_stdin(options.size, rate, options.deinterlace)
+    if is_image_collection(path):
+        return ImageSource(path, rate=rate, start=start, duration=duration), False
+    extent: Extent | None = None
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        extent = scan(path)
+    source = FileSource(
+        path,
+        start=start,
+        duration=duration,
+        deinterlace=options.deinterlace,
+        expected=extent,
+    )
+    return source, False
+
+
+def _decide(
+    path: Path | None,
+    dst: str | Path | None,
+    options: Options,
+    model: Model,
+    source: Source,
+) -> Job:
+    info = source.info
+    card = model.card
+    target = resolve_size(
+        info.width,
+        info.height,
+        info.sar,
+        card.scale,
+        scale=options.scale,
+        size=options.size,
+        height_only=options.height,
+    )
+    output, kind, suffix, pattern = _destination(path, dst, info, target, card.scale)
+    if kind != "pipe":
+        assert output is not None
+        _check_output(path, output, options)
+    info = replace(info, sar=target.sar)
+    if kind == "images":
+        video_format = choose_format(info, ".mkv", target.width, target.height)
+        video_format = replace(video_format, warnings=(), encoder=suffix, options={})
+    else:
+        video_format = choose_format(
+            info,
+            ".mkv" if kind == "pipe" else suffix,
+            target.width,
+            target.height,
+            codec="ffv1" if kind == "pipe" else options.codec,
+            crf=options.crf,
+            pix_fmt=_pipe_format(info, options) if kind == "pipe" else options.pix_fmt,
+            options=options.encoder_options,
+        )
+    cores = options.threads or usable_cores()
+    budget = options.memory or available_memory() // 2
+    plan_source = PlanSource(
+        info.width, info.height, info.frames or None, info.depth > 8, source.info.sar
+    )
+    plan = make_plan(plan_source, card, target, budget_bytes=budget, cores=cores)
+    length = options.chunk_frames or _chunk_length(plan.seconds_per_frame)
+    plan = replace(plan, chunk_length=length)
+    return Job(
+        source, path, output, pattern, kind, suffix, model, options, target, plan,
+        video_format,
+    )  # fmt: skip
+
+
+def _chunk_length(seconds_per_frame: float) -> int:
+    low, high = _CHUNK_LIMITS
+    return max(low, min(high, round(_SECONDS_PER_CHUNK / max(seconds_per_frame, 1e-6))))
+
+
+def _pipe_format(info: SourceInfo, options: Options) -> str:
+    if options.pix_fmt:
+        return options.pix_fmt
+    return "yuv420p10le" if info.depth > 8 else "yuv420p"
+
+
+def _destination(
+    path: Path | None,
+    dst: str | Path | None,
+    info: SourceInfo,
+    target: TargetSize,
+    model_scale: int,
+) -> tuple[Path | None, str, str, str]:
+    """Output path, kind, suffix and name pattern."""
+    if dst is None:
+        assert path is not None
+        exact = target.width == info.width * model_scale
+        exact = exact and target.height == info.height * model_scale
+        label = f"x{model_scale}" if exact else f"{target.width}x{target.height}"
+        if info.still:
+            base = path if path.is_dir() else path.parent
+            return base.with_name(f"{base.resolve().name}_{label}"), "images", ".png", ""
+        if path.suffix.lower() in IMAGE_OUTPUTS:
+            return path.with_name(f"{path.stem}_{label}.png"), "images", ".png", ""
+        suffix = default_suffix(path)
+        return path.with_name(f"{path.stem}_{label}{suffix}"), "video", suffix, ""
+    if str(dst) == "-":
+        return None, "pipe", "", ""
+    text = os.fspath(dst)
+    output = Path(text)
+    suffix = output.suffix.lower()
+    if re.search(r"%0?\d*d", output.name):
+        if suffix not in IMAGE_OUTPUTS:
+            raise UsageError(
+                f"{dst} is no pattern for pictures.", "For example: out/%06d.png."
+            )
+        return output.parent, "images", suffix, output.stem
+    if text.endswith(("/", os.sep)) or output.is_dir() or not suffix:
+        return output, "images", ".png", ""
+    if suffix in IMAGE_OUTPUTS:
+        if info.frames > 1:
+            raise UsageError(
+                f"{dst} is one picture, the input has {info.frames} frames.",
+                f"Name a folder, or a pattern such as %06d{suffix}.",
+            )
+        return output, "images", suffix, ""
+    return output, "video", suffix, ""
+
+
+def _check_output(path: Path | None, output: Path, options: Options) -> None:
+    if not output.exists():
+        return
+    if path is not None and path.exists() and path.samefile(output):
+        raise UsageError(
+            f"Input and output are the same file, {output}.", "Name another with -o."
+        )
+    if output.is_dir():
+        if any(output.iterdir()) and not options.overwrite:
+            raise OutputError(
+                f"The folder {output} is not empty.", "Add -y to write into it."
+            )
+    elif not options.overwrite:
+        raise OutputError(f"{output} exists already.", "Add -y to replace it.")
+

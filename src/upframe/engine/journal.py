@@ -1,0 +1,238 @@
+"""The work folder of a run: what is done, and what it was done from.
+
+::
+
+    .<output name>.upframe/
+        lock            held while a process works on it
+        plan.json       fingerprint: input, options, weights; and the chunk length
+        journal.jsonl   one line for each finished chunk, synced to disk
+        chunk-000000.mkv, ...
+
+A chunk counts as done when its line is in the journal; its file was complete, synced
+and named before the line was written. Everything else in the folder is rubbish of a
+killed run and is overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from upframe.errors import OutputError, ResumeError
+
+if os.name == "nt":  # pragma: no cover - not run on this project's machines
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@dataclass(frozen=True)
+class Done:
+    """One finished chunk."""
+
+    chunk: int
+    start: int
+    """First frame."""
+    stop: int
+    """One past the last frame."""
+    file: str
+    """Name in the work folder."""
+    bytes: int
+    sha256: str
+    """Of the file; empty for a folder of pictures."""
+    pts: tuple[int, ...]
+    """Timestamps of its frames in the source's time base."""
+    last_duration: int
+    """Duration of its last frame in the same unit; 0 unknown."""
+
+
+def fingerprint_file(path: Path) -> dict[str, Any]:
+    """What tells one input from another: size, time of change, ends of the content."""
+    stat = path.stat()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(1 << 20))
+        if stat.st_size > 2 << 20:
+            file.seek(-(1 << 20), os.SEEK_END)
+            digest.update(file.read())
+    return {
+        "bytes": stat.st_size,
+        "changed": stat.st_mtime_ns,
+        "ends": digest.hexdigest(),
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a whole file, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Journal:
+    """The work folder of one output; use it as a context manager.
+
+    Args:
+        output: the final file or folder.
+        fingerprint: everything that decides what the frames look like.
+        settings: choices to keep when resuming, such as the chunk length.
+        fresh: throw away an unfinished run instead of resuming it.
+
+    Raises:
+        ResumeError: an unfinished run was made from other input or options.
+        OutputError: the folder cannot be written, or another process holds it.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        fingerprint: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        *,
+        fresh: bool,
+    ) -> None:
+        whole = output.absolute()
+        self.folder = whole.parent / f".{whole.name}.upframe"
+        self._output = output
+        self.done: dict[int, Done] = {}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lockfile = (self.folder / "lock").open("w")
+        except OSError as exc:
+            raise OutputError(
+                f"{output.parent} cannot be written: {exc.strerror}.",
+                "Check that the folder exists and is yours to write, or name "
+                "another with -o.",
+            ) from exc
+        try:
+            _lock(self._lockfile)
+        except OSError as exc:
+            self._lockfile.close()
+            raise OutputError(
+                f"Another upframe is working on {output} just now.",
+                "Wait for it, stop it, or name another output with -o.",
+            ) from exc
+        try:
+            if fresh:
+                self._clear()
+            self.settings = self._load(dict(fingerprint), dict(settings))
+            self.resumed = sum(d.stop - d.start for d in self.done.values())
+            self._log = (self.folder / "journal.jsonl").open("a")
+        except OSError as exc:
+            self._lockfile.close()
+            raise OutputError(
+                f"{self.folder} cannot be written: {exc.strerror}.",
+                "Free some space or check its permissions.",
+            ) from exc
+        except BaseException:
+            self._lockfile.close()
+            raise
+
+    def record(self, done: Done) -> None:
+        """Note a finished chunk; on disk when this returns."""
+        self._log.write(json.dumps(asdict(done)) + "\n")
+        self._log.flush()
+        os.fsync(self._log.fileno())
+        self.done[done.chunk] = done
+
+    def close(self) -> None:
+        """Let go of the folder; it goes away when no chunk is done."""
+        self._log.close()
+        if not self.done:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lockfile.close()
+
+    def remove(self) -> None:
+        """The output is finished: remove the folder."""
+        self.done.clear()
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name == "lock":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _load(
+        self, fingerprint: dict[str, Any], settings: dict[str, Any]
+    ) -> dict[str, Any]:
+        plan = self.folder / "plan.json"
+        wanted = json.loads(json.dumps(fingerprint))
+        old: Any = None
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            old = json.loads(plan.read_text())
+        if not isinstance(old, dict) or not {"fingerprint", "settings"} <= set(old):
+            self._clear()
+            text = json.dumps({"fingerprint": wanted, "settings": settings}, indent=1)
+            temporary = plan.with_suffix(".tmp")
+            with temporary.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(plan)
+            return settings
+        self.done = self._read_log()
+        if old["fingerprint"] != wanted:
+            if not self.done:
+                self._clear()
+                return self._load(fingerprint, settings)
+            before = old["fingerprint"]
+            keys = [
+                key
+                for key in sorted({*before, *wanted})
+                if before.get(key) != wanted.get(key)
+            ]
+            what = "; ".join(
+                f"{key} was {_short(before.get(key))}, now {_short(wanted.get(key))}"
+                for key in keys
+            )
+            raise ResumeError(
+                f"An unfinished run of {self._output} was started otherwise: {what}.",
+                "Repeat that command to continue it, or add --fresh to start over.",
+            )
+        kept: dict[str, Any] = old["settings"]
+        return kept
+
+    def _read_log(self) -> dict[int, Done]:
+        done: dict[int, Done] = {}
+        try:
+            lines = (self.folder / "journal.jsonl").read_text().splitlines()
+        except FileNotFoundError:
+            return done
+        for line in lines:
+            try:
+                entry = Done(**json.loads(line))
+            except (json.JSONDecodeError, TypeError):
+                continue  # the line that was being written when the power went
+            path = self.folder / entry.file
+            if entry.sha256:
+                good = path.is_file() and path.stat().st_size == entry.bytes
+                good = good and sha256_of(path) == entry.sha256
+            else:
+                good = path.is_dir() and len(list(path.iterdir())) == len(entry.pts)
+            if good:
+                pts = tuple(entry.pts)
+                done[entry.chunk] = Done(**{**asdict(entry), "pts": pts})
+        return done
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

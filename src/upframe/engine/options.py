@@ -1,0 +1,78 @@
+"""What a user can ask for, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """All choices of one run; every field has the same meaning on the command line."""
+
+    preset: str = "balanced"
+    """``fast``, ``balanced``, ``best`` or ``restore``."""
+    model: str | None = None
+    """Name of a model, or a weight file, instead of a preset."""
+    scale: float | None = None
+    """Any factor above 0; the model's own when nothing is asked."""
+    size: tuple[int, int] | None = None
+    """Exact output (width, height). For raw video from a pipe: the input's."""
+    height: int | None = None
+    """Output height; the width follows."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    runtime: str = "auto"
+    """``auto``, ``onnx`` or ``torch``."""
+    threads: int | None = None
+    """Threads of the network; all cores when None."""
+    memory: int | None = None
+    """Bytes that the run may take; half of what is free when None."""
+    start: Fraction | None = None
+    """Seconds to pass over at the beginning."""
+    duration: Fraction | None = None
+    """Seconds to take."""
+    deinterlace: str = "auto"
+    """``auto``, ``on`` or ``off``."""
+    codec: str | None = None
+    """``h264``, ``hevc``, ``av1``, ``vp9``, ``ffv1``, ``prores`` or an encoder."""
+    crf: int | None = None
+    """Constant quality on the encoder's own scale."""
+    pix_fmt: str | None = None
+    """FFmpeg pixel format of the result."""
+    encoder_options: dict[str, str] = field(default_factory=dict)
+    """Passed through to the encoder."""
+    rate: Fraction | None = None
+    """Frames per second of pictures and raw video; 25 when None."""
+    chunk_frames: int | None = None
+    """Longest piece that is coded, recorded and resumed as one."""
+    overwrite: bool = False
+    """Replace an output that exists."""
+    fresh: bool = False
+    """Ignore an unfinished run instead of resuming it."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a finished run did."""
+
+    output: str
+    frames_in: int
+    frames_out: int
+    width: int
+    height: int
+    seconds: float
+    """Wall-clock time of this run."""
+    fps: float
+    """Frames written in this run, per second."""
+    model: str
+    runtime: str
+    device: str
+    peak_rss_mb: float
+    """Peak memory of the process, in MB (10**6 bytes)."""
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able values."""
+        return asdict(self)

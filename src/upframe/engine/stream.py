@@ -1,0 +1,156 @@
+"""``upframe.Upscaler``: frames in, frames out, for programs with their own frames."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+
+from upframe.engine.models import resolve_model
+from upframe.engine.stepper import Begin, Feeder, Result, Step, Stepper, Work
+from upframe.errors import InputError, UsageError
+from upframe.media.colour import Pixels
+from upframe.media.frames import Frame
+from upframe.planning.memory import choose_tile, parse_size
+from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
+from upframe.planning.tiles import plan_tiles
+from upframe.runtimes.devices import available_memory
+from upframe.runtimes.make import open_runtime
+from upframe.runtimes.tiling import TiledSession
+
+
+class Upscaler:
+    """Upscales frames one by one; memory does not grow with their number.
+
+    Scene cuts are found on the way, so that temporal models never mix scenes. ::
+
+        with upframe.Upscaler(preset="fast") as upscaler:
+            for frame in frames:
+                for picture in upscaler.push(frame):
+                    show(picture)
+            for picture in upscaler.flush():
+                show(picture)
+
+    Args:
+        preset: ``fast``, ``balanced``, ``best`` or ``restore``.
+        model: name of a model or a weight file, instead of a preset.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        runtime: ``auto``, ``onnx`` or ``torch``.
+        threads: threads of the network; all cores when None.
+        memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
+
+    Raises:
+        UpframeError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        preset: str = "balanced",
+        model: str | None = None,
+        *,
+        device: str = "auto",
+        runtime: str = "auto",
+        threads: int | None = None,
+        memory: int | str | None = None,
+    ) -> None:
+        chosen = resolve_model(preset, model)
+        self.card = chosen.card
+        self._budget = available_memory() // 2 if memory is None else parse_size(memory)
+        self._runtime = open_runtime(
+            chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
+        )
+        self._feeder = Feeder(DEFAULT_CHUNK_LENGTH, chosen.card.context)
+        self._stepper: Stepper | None = None
+        self._shape: tuple[int, ...] = ()
+        self._count = 0
+        self._flushed = False
+
+    def push(self, frame: Pixels) -> list[Pixels]:
+        """Give the next frame.
+
+        Args:
+            frame: (H, W, 3) RGB, uint8 or uint16; all of one shape and type.
+
+        Returns:
+            The pictures that are ready, (s*H, s*W, 3) of the same type, in order.
+
+        Raises:
+            InputError: the frame is of another shape or type.
+            UsageError: after `flush`.
+        """
+        if self._flushed:
+            raise UsageError(
+                "push came after flush.", "Make a new Upscaler for a new video."
+            )
+        self._check(frame)
+        item = Frame(np.ascontiguousarray(frame), self._count, 1)
+        self._count += 1
+        return [r.pixels for w in self._feeder.push(item) for r in self._run(w)]
+
+    def flush(self) -> list[Pixels]:
+        """End of the frames; returns the pictures still owed."""
+        if self._flushed:
+            return []
+        self._flushed = True
+        return [r.pixels for w in self._feeder.finish() for r in self._run(w)]
+
+    def __enter__(self) -> Upscaler:
+        """The same object."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the network."""
+        self._flushed = True
+        self._stepper = None
+
+    def _check(self, frame: Pixels) -> None:
+        if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
+            shape = getattr(frame, "shape", type(frame).__name__)
+            raise InputError(
+                f"A frame must be an array (H, W, 3), not {shape}.",
+                "Convert it to RGB first.",
+            )
+        if frame.dtype not in (np.uint8, np.uint16):
+            raise InputError(
+                f"A frame must be uint8 or uint16, not {frame.dtype}.",
+                "Scale it to the full range of one of them.",
+            )
+        shape = (*frame.shape, frame.dtype.itemsize)
+        if not self._shape:
+            self._shape = shape
+            self._stepper = self._make_stepper(frame)
+        elif shape != self._shape:
+            raise InputError(
+                f"Frame {self._count} is {frame.shape} {frame.dtype}, the first was "
+                f"{self._shape[:3]}.",
+                "Make a new Upscaler where the size changes.",
+            )
+
+    def _make_stepper(self, frame: Pixels) -> Stepper:
+        height, width = frame.shape[:2]
+        card, runtime = self.card, self._runtime
+        tile = choose_tile(width, height, card, self._budget)
+        grid = plan_tiles(
+            width, height, tile.width, tile.height, card.overlap, card.multiple
+        )
+        single = grid.single
+        return Stepper(
+            runtime.session if single else lambda: TiledSession(runtime, grid),
+            (height * card.scale, width * card.scale),
+            deep=frame.dtype == np.uint16,
+            alpha=False,
+        )
+
+    def _run(self, work: Work) -> list[Result]:
+        assert self._stepper is not None
+        if isinstance(work, Begin):
+            self._stepper.begin()
+            return []
+        if isinstance(work, Step):
+            return list(self._stepper.step(work))
+        return list(self._stepper.end())
