@@ -99,7 +99,9 @@ class Bar:
 
     def __call__(self, progress: Progress) -> None:
         """Show it."""
-        state = f"{progress.done}/{progress.total or '?'} frames, {progress.fps:.1f} fps"
+        state = (
+            f"{progress.done}/{progress.total or '?'} frames, {progress.fps:.1f} fps"
+        )
         if progress.seconds_left is not None:
             minutes, seconds = divmod(round(progress.seconds_left), 60)
             hours, minutes = divmod(minutes, 60)

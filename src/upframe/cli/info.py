@@ -13,7 +13,7 @@ import typer
 from upframe._version import __version__
 from upframe.media import versions
 from upframe.media.probe import probe as probe_file
-from upframe.runtimes.devices import available_memory, cuda_devices, usable_cores
+from upframe.runtimes.devices import available_memory, has_cuda, usable_cores
 from upframe.weights.index import PRESETS, find_card, list_models
 
 _Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
@@ -31,7 +31,9 @@ def probe(
         print(json.dumps(info.to_dict(), indent=2))
         return
     video = info.video
-    print(f"{info.path}: {info.format}, {info.duration:.3f} s, {info.chapters} chapters")
+    print(
+        f"{info.path}: {info.format}, {info.duration:.3f} s, {info.chapters} chapters"
+    )
     print(
         f"  upscaled: stream {video.index}, {video.codec} {video.width}x{video.height} "
         f"{video.pix_fmt}, about {video.frames} frames at {float(video.rate):g} per "
@@ -84,7 +86,7 @@ def doctor(as_json: _Json = False) -> None:
         "cores": usable_cores(),
         "memory_free_mb": round(available_memory() / 1e6),
         **versions.versions(),
-        "cuda_devices": cuda_devices(),
+        "cuda": has_cuda(),
         "torch": importlib.util.find_spec("torch") is not None,
         "models": _names(),
     }
@@ -93,6 +95,6 @@ def doctor(as_json: _Json = False) -> None:
         return
     for key, value in facts.items():
         print(f"{key:<16} {', '.join(value) if isinstance(value, list) else value}")
-    if not facts["cuda_devices"]:
+    if not facts["cuda"]:
         print("No CUDA device is usable through ONNX Runtime: the CPU is used.")
     sys.stdout.flush()

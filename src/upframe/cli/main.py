@@ -20,7 +20,6 @@ from upframe.errors import Interrupted, UpframeError
 app = typer.Typer(
     name="upframe",
     help="Video super-resolution you can trust with your videos.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -61,6 +60,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments and arguments[0] not in (*COMMANDS, "--version", "--help", "-h"):
         arguments = ["upscale", *arguments]
+    if not arguments:
+        arguments = ["--help"]
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(arguments, standalone_mode=False)
@@ -76,9 +77,22 @@ def main() -> None:
     except typer.Abort:
         code = 130
     except Exception as exc:
-        if not hasattr(exc, "format_message"):
-            raise
+        code = _explain(exc)
+    if not sys.argv[1:]:
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(exc: Exception) -> int:
+    """Say what an exception that is not ours means, without a traceback."""
+    if hasattr(exc, "format_message"):
         # Usage errors of the argument parser; it carries its own exit code.
         console.say(f"upframe: {exc.format_message()} See: upframe --help")
-        code = getattr(exc, "exit_code", 2)
-    sys.exit(code if isinstance(code, int) else 0)
+        return int(getattr(exc, "exit_code", 2))
+    if os.environ.get("UPFRAME_DEBUG"):
+        raise exc
+    console.say(
+        f"upframe: unexpected {type(exc).__name__}: {exc}. This is a fault of upframe; "
+        "please report it with what UPFRAME_DEBUG=1 prints for the same command."
+    )
+    return 1

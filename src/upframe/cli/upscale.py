@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -249,8 +248,8 @@ def _pairs(items: list[str]) -> dict[str, str]:
     for item in items:
         key, separator, value = item.partition("=")
         if not separator or not key:
-            raise UsageError(f"-e {item} is not key=value.", "For example: -e tune=film.")
+            raise UsageError(
+                f"-e {item} is not key=value.", "For example: -e tune=film."
+            )
         pairs[key] = value
     return pairs
-
-

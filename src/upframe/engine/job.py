@@ -18,7 +18,6 @@ from upframe.engine.executor import Executor, ProgressCallback
 from upframe.engine.journal import Journal, fingerprint_file
 from upframe.engine.models import Model, resolve_model
 from upframe.engine.options import Options, Report
-from upframe.engine.resources import peak_memory
 from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
 from upframe.engine.stepper import Feeder, Stepper
 from upframe.errors import OutputError, UsageError
@@ -40,7 +39,7 @@ from upframe.planning.plan import Source as PlanSource
 from upframe.planning.sizes import TargetSize, resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.base import Runtime, Session
-from upframe.runtimes.devices import available_memory, usable_cores
+from upframe.runtimes.devices import available_memory, peak_memory, usable_cores
 from upframe.runtimes.make import open_runtime
 from upframe.runtimes.tiling import TiledSession
 
@@ -369,7 +368,12 @@ def _destination(
         label = f"x{model_scale}" if exact else f"{target.width}x{target.height}"
         if info.still:
             base = path if path.is_dir() else path.parent
-            return base.with_name(f"{base.resolve().name}_{label}"), "images", ".png", ""
+            return (
+                base.with_name(f"{base.resolve().name}_{label}"),
+                "images",
+                ".png",
+                "",
+            )
         if path.suffix.lower() in IMAGE_OUTPUTS:
             return path.with_name(f"{path.stem}_{label}.png"), "images", ".png", ""
         suffix = default_suffix(path)
@@ -411,4 +415,3 @@ def _check_output(path: Path | None, output: Path, options: Options) -> None:
             )
     elif not options.overwrite:
         raise OutputError(f"{output} exists already.", "Add -y to replace it.")
-

@@ -58,6 +58,7 @@ class _JournalledSink:
         self._last_duration = 0
 
     def begin(self, chunk: int, start: int) -> None:
+        """Open a work file for the chunk."""
         del start
         self._path = self._journal.folder / f"chunk-{chunk:06d}{self.suffix}"
         self._pts = []
@@ -71,6 +72,7 @@ class _JournalledSink:
         self._last_duration = result.frame.duration
 
     def end(self, end: End) -> None:
+        """Close, name and record the chunk."""
         assert self._encoder is not None
         self._encoder.close()
         self._encoder = None
@@ -101,6 +103,7 @@ class _JournalledSink:
             raise output_error(exc, self._path) from exc
 
     def abort(self) -> None:
+        """Remove the work file of the open chunk."""
         if self._encoder is not None:
             self._encoder.abort()
             self._encoder = None
@@ -144,6 +147,7 @@ class VideoSink(_JournalledSink):
         return Encoder(path, self._format)
 
     def write(self, result: Result) -> None:
+        """Encode the next picture."""
         assert isinstance(self._encoder, Encoder)
         self._encoder.write(result.pixels)
         self._note(result)
@@ -204,6 +208,7 @@ class ImageSink(_JournalledSink):
         self._next = 0
 
     def begin(self, chunk: int, start: int) -> None:
+        """Open a work folder for the chunk."""
         super().begin(chunk, start)
         self._next = start
 
@@ -213,6 +218,7 @@ class ImageSink(_JournalledSink):
         )
 
     def write(self, result: Result) -> None:
+        """Write the next picture."""
         assert isinstance(self._encoder, ImageEncoder)
         name = self._pattern % self._next if self._pattern else result.frame.name
         self._encoder.write(result.pixels, name or f"{self._next:08d}")

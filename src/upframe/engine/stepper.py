@@ -179,4 +179,4 @@ def quantise(image: FloatFrame, *, deep: bool) -> Pixels:
     scaled = image * np.float32(top)
     scaled += np.float32(0.5)
     np.clip(scaled, 0, top, out=scaled)
-    return scaled.astype(np.uint16 if deep else np.uint8)
+    return scaled.astype(np.uint16) if deep else scaled.astype(np.uint8)

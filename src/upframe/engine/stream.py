@@ -83,7 +83,8 @@ class Upscaler:
                 "push came after flush.", "Make a new Upscaler for a new video."
             )
         self._check(frame)
-        item = Frame(np.ascontiguousarray(frame), self._count, 1)
+        whole: Pixels = frame.copy(order="C")
+        item = Frame(whole, self._count, 1)
         self._count += 1
         return [r.pixels for w in self._feeder.push(item) for r in self._run(w)]
 

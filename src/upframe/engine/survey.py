@@ -64,5 +64,5 @@ def survey(job: Job) -> Survey:
         cuts=tuple(cuts),
         chunks=tuple((chunk.start, chunk.stop) for chunk in chunks),
         seconds=frames * job.plan.seconds_per_frame,
-        warnings=tuple([*job.source.warnings, *job.format.warnings]),
+        warnings=(*job.source.warnings, *job.format.warnings),
     )

@@ -8,7 +8,7 @@ precision, and the tags of the source go onto the result.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -153,8 +153,8 @@ class ToRGB:
             interpolation=_QUALITY,
             threads=1,
         )
-        pixels: Pixels = out.to_ndarray()
-        return pixels
+        pixels: Any = out.to_ndarray()
+        return cast(Pixels, pixels)
 
 
 class FromRGB:
@@ -174,9 +174,8 @@ class FromRGB:
         """One picture; alpha is dropped where the format has none."""
         deep = pixels.dtype == np.uint16
         name = {3: "rgb48le", 4: "rgba64le"} if deep else {3: "rgb24", 4: "rgba"}
-        source: Any = VideoFrame.from_numpy_buffer(
-            np.ascontiguousarray(pixels), name[pixels.shape[2]]
-        )
+        contiguous: Any = np.ascontiguousarray(pixels)
+        source = VideoFrame.from_numpy_buffer(contiguous, name[pixels.shape[2]])
         matrix = _SWS_MATRIX.get(self._colour.matrix, Colorspace.ITU709)
         rgb = is_rgb(self._pix_fmt)
         frame = self._reformatter.reformat(

@@ -53,7 +53,7 @@ def open_input(
         except UnicodeEncodeError:
             target = source.open("rb")
     with friendly_errors("read", name):
-        return av.open(
+        container: InputContainer = av.open(
             target,
             "r",
             format=format,
@@ -65,6 +65,7 @@ def open_input(
             },
             metadata_errors="replace",
         )
+        return container
 
 
 def _check_readable(path: Path) -> None:

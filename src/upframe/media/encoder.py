@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -82,10 +83,8 @@ class Encoder:
 
     def abort(self) -> None:
         """Close without a result; the file is removed."""
-        try:
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.error.FFmpegError, OSError, ValueError):
-            pass
         self._path.unlink(missing_ok=True)
 
     def _mux(self, frame: VideoFrame | None) -> None:

@@ -19,7 +19,7 @@ def _graph(frame: VideoFrame, time_base: Any, name: str, options: str) -> Graph:
     source = graph.add_buffer(
         width=frame.width,
         height=frame.height,
-        format=frame.format.name,
+        format=frame.format,
         time_base=time_base,
     )
     stage = graph.add(name, options)

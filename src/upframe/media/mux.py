@@ -94,12 +94,11 @@ def join(
     try:
         first = open_input(segments[0].path)
         inputs.append(first)
-        options = {"movie_timescale": str(_movie_timescale(time_base))}
         out = av.open(
             f"file:{path.absolute()}",
             "w",
             format=format.muxer,
-            options=options if format.muxer in ("mp4", "mov") else {},
+            options=_muxer_options(format.muxer, time_base),
         )
         with out:
             plan = _Plan(out, format, result)
@@ -167,9 +166,12 @@ class _Plan:
     ) -> None:
         self._container = container
         main = main_video(container, name)
+        chapters = container.chapters()
         for stream in container.streams:
             if stream.index == main.index:
                 self.add_video(segment, stream)
+            elif stream.type == "data" and chapters and "mov" in container.format.name:
+                continue  # the text track behind the chapters, which are copied below
             else:
                 self._add_other(stream)
         metadata = {
@@ -307,11 +309,16 @@ def _fits(stream: Stream, muxer: str) -> bool:
     return True
 
 
-def _movie_timescale(time_base: Fraction) -> int:
+def _muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
+    """Options that keep times as they are."""
+    if muxer not in ("mp4", "mov"):
+        # Else the sound's encoder delay, a few ms below zero, moves everything.
+        return {"avoid_negative_ts": "disabled"}
+    # Edit lists count in this unit; FFmpeg's 1/1000 would round the start.
     scale = time_base.denominator
     while scale < 10000:
         scale *= 2
-    return scale if scale <= 10_000_000 else 1000
+    return {"movie_timescale": str(scale if scale <= 10_000_000 else 1000)}
 
 
 def _video_packets(

@@ -73,7 +73,8 @@ class MediaInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values; fractions become ``"num/den"``."""
-        return _jsonable(asdict(self))
+        values: dict[str, Any] = _jsonable(asdict(self))
+        return values
 
 
 def _jsonable(value: Any) -> Any:
@@ -127,9 +128,9 @@ def describe_video(container: InputContainer, stream: VideoStream) -> VideoInfo:
         duration = float(stream.duration * time_base)
     else:
         duration = (container.duration or 0) / 1e6
-    alpha = has_alpha(ctx.pix_fmt or "yuv420p") or stream.metadata.get(
-        "alpha_mode"
-    ) == "1"
+    alpha = (
+        has_alpha(ctx.pix_fmt or "yuv420p") or stream.metadata.get("alpha_mode") == "1"
+    )
     return VideoInfo(
         index=stream.index,
         codec=ctx.name,

@@ -287,7 +287,8 @@ def _decoder(stream: VideoStream) -> Any:
 
 
 def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
-    for item in frame.side_data:
+    items: Any = frame.side_data
+    for item in items:
         if item.type == kind:
             return bytes(item)
     return None
@@ -321,4 +322,3 @@ def _hdr(frame: VideoFrame) -> Hdr:
     if raw and len(raw) >= 8:
         light = "{},{}".format(*struct.unpack("=2I", raw[:8]))
     return Hdr(mastering, light)
-

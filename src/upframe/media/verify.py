@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from upframe.errors import VerificationError
 from upframe.media.container import open_input
@@ -39,7 +40,7 @@ def verify(
         if stream.type != "video":
             raise _failure(path, "the video track is not where it was written")
         tick = Fraction(stream.time_base or 1)
-        context = stream.codec_context
+        context: Any = stream.codec_context
         if (context.width, context.height) != size:
             raise _failure(
                 path, f"it is {context.width}x{context.height}, not {size[0]}x{size[1]}"
