@@ -1,1 +1,1 @@
-"""."""
+"""The published systems, one file each, as plain torch modules."""
