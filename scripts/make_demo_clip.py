@@ -368,7 +368,7 @@ def build_wall(rng: np.random.Generator) -> Canvas:
         _window(wall, left, 3.15, rng)
     _shop(wall, 3.05, rng)
     _door(wall, 1.55)
-    _small_signs(wall, rng)
+    _small_signs(wall)
 
     # ivy climbing on the right, geraniums below the windows
     spots = []
@@ -591,7 +591,7 @@ def _door(wall: Canvas, x: float) -> None:
     )
 
 
-def _small_signs(wall: Canvas, rng: np.random.Generator) -> None:
+def _small_signs(wall: Canvas) -> None:
     blue, white = (0.10, 0.20, 0.50), (0.95, 0.95, 0.92)
     # street plate
     wall.rectangle(0.72, 2.02, 1.38, 2.32, white, shadow=0.03)
@@ -1011,10 +1011,16 @@ def write(path: Path, frames: list[np.ndarray], sound: np.ndarray, rate: int) ->
                 },
             ]
         )
+        # x264's macroblock tree does not give the same bytes twice on AVX-512 machines
         video = out.add_stream(
             "libx264",
             rate=RATE,
-            options={"crf": "16", "preset": "veryslow", "flags": "+bitexact"},
+            options={
+                "crf": "16",
+                "preset": "veryslow",
+                "flags": "+bitexact",
+                "x264-params": "mbtree=0",
+            },
         )
         height, width = frames[0].shape[:2]
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
