@@ -1,1 +1,1 @@
-"""."""
+"""Ways to run a model: each offers the small interface of ``runtimes.base``."""

@@ -1,0 +1,128 @@
+"""PyTorch as a runtime: any image model as a module, on the CPU or a GPU.
+
+Needs the extra ``[torch]``; this module itself imports without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upframe.errors import MissingExtraError, RuntimeFailure, UsageError
+from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.devices import cuda_index, physical_cores
+from upframe.runtimes.padding import crop, is_finite, no_memory, not_finite, pad
+from upframe.runtimes.sessions import ImageSession
+from upframe.weights.card import ModelCard
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchRuntime:
+    """An image model as a torch module.
+
+    On the CPU it computes in float32 with channels last. On CUDA it computes in half
+    precision until an output holds NaN or infinity; that frame is computed again in
+    float32, and so are all that follow.
+
+    Args:
+        card: the card of the model.
+        module: maps (B, 3, h, w) to (B, 3, s*h, s*w), RGB in [0, 1]; moved to the
+            device, its memory format and precision are changed in place.
+        device: ``cpu``, ``cuda`` or ``cuda:<i>``.
+        dtype: precision; None for float32 on the CPU and float16 on CUDA.
+        threads: CPU threads, for all of torch; None for one per physical core.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        UsageError: the device does not exist.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        module: torch.nn.Module,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        threads: int | None = None,
+    ) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingExtraError("The torch runtime", "torch") from error
+        gpu = cuda_index(device)
+        if gpu is not None and gpu >= torch.cuda.device_count():
+            raise UsageError(
+                f"There is no device cuda:{gpu}; torch sees "
+                f"{torch.cuda.device_count()} GPUs.",
+                "Use --device cpu, or install a build of torch for your GPU.",
+            )
+        if gpu is None:
+            torch.set_num_threads(threads or physical_cores())
+        self.card = card
+        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self._torch = torch
+        self._dtype = dtype or (torch.float32 if gpu is None else torch.float16)
+        self._module = module.to(self.device, self._dtype).eval()
+        self._to_channels_last()
+
+    def session(self) -> ImageSession:
+        """Start on a new run of frames; for image models nothing is remembered."""
+        return ImageSession(self._run)
+
+    def _run(self, frame: FloatFrame) -> FloatFrame:
+        result = self._forward(frame)
+        if is_finite(result):
+            return result
+        if self._dtype != self._torch.float32:
+            # too small a range; once seen it would come again
+            self._dtype = self._torch.float32
+            self._module.to(self._dtype)
+            self._to_channels_last()
+            result = self._forward(frame)
+            if is_finite(result):
+                return result
+        raise not_finite(self.card, self.name)
+
+    def _forward(self, frame: FloatFrame) -> FloatFrame:
+        torch = self._torch
+        padded = pad(frame, self.card)
+        try:
+            with torch.inference_mode():
+                # (h, w, 3) seen as (1, 3, h, w) is channels last already
+                batch = _as_tensor(padded).permute(2, 0, 1)[None]
+                output = self._module(batch.to(self.device, self._dtype))
+                image = output[0].permute(1, 2, 0).float().clamp_(0, 1)
+                result: FloatFrame = image.cpu().numpy()
+        except RuntimeError as error:
+            if _is_out_of_memory(error):
+                raise no_memory(self.card, frame, self.device) from error
+            raise RuntimeFailure(
+                f"{self.card.name} failed on {self.device}: {error}",
+                "Try --device cpu, or another model.",
+            ) from error
+        return crop(result, frame, self.card)
+
+    def _to_channels_last(self) -> None:
+        # torch's stubs know no memory format in Module.to with a device
+        self._module.to(memory_format=self._torch.channels_last)  # type: ignore[call-overload]
+
+
+def _as_tensor(frame: FloatFrame) -> torch.Tensor:
+    import torch
+
+    # torch warns of arrays that may not be written, although it only reads here
+    return torch.from_numpy(frame if frame.flags.writeable else np.array(frame))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return "can't allocate memory" in str(error)
