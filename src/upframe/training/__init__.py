@@ -1,1 +1,1 @@
-"""."""
+"""Training from a recipe; needs the extra ``train``."""

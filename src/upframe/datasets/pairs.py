@@ -1,0 +1,147 @@
+"""High- and low-resolution pictures in two flat files, ready for random patches.
+
+Decoding AVIF or PNG for every patch starves a small machine. The cache holds raw uint8
+pixels that are mapped into memory, so a patch costs one small copy. The low-resolution
+side is made from whole pictures, not from patches: patches would carry edges that whole
+pictures do not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upframe.datasets.pictures import list_pictures, read_picture
+from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
+from upframe.errors import InputError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where one picture lies in the two files; sizes of the low-resolution side."""
+
+    name: str
+    height: int
+    width: int
+    offset: int
+    """Pixels of low-resolution pictures before this one."""
+
+
+class PairCache:
+    """Aligned pictures of one scale; made by :meth:`build`, read by :meth:`sample`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a finished cache.
+
+        Raises:
+            InputError: if the folder holds no finished cache.
+        """
+        index = folder / "index.json"
+        if not index.is_file():
+            raise InputError(f"{folder} holds no cache of pairs.", "Build it first.")
+        content = json.loads(index.read_text())
+        self.scale: int = content["scale"]
+        self.pairs = [Pair(**pair) for pair in content["pairs"]]
+        self._low = np.memmap(folder / "low.bin", np.uint8, "r")
+        self._high = np.memmap(folder / "high.bin", np.uint8, "r")
+        pixels = np.array([p.height * p.width for p in self.pairs], dtype=np.float64)
+        # Every pixel of the collection is equally likely to be trained on.
+        self._odds = np.cumsum(pixels / pixels.sum())
+
+    @classmethod
+    def build(cls, pictures: Path, folder: Path, scale: int, least: int) -> PairCache:
+        """Open the cache of a folder of pictures, making it if it is not there.
+
+        Args:
+            pictures: folder of picture files.
+            folder: where caches live; the cache gets a folder of its own in it, named
+                by content, so that other pictures or scales do not mix.
+            scale: integer factor of the bicubic degradation.
+            least: pictures whose low-resolution side is smaller are left out.
+
+        Raises:
+            InputError: if no picture is large enough or one cannot be read.
+        """
+        files = list_pictures(pictures)
+        state = [(f.name, f.stat().st_size) for f in files]
+        key = hashlib.sha256(repr((_VERSION, scale, least, state)).encode()).hexdigest()
+        target = folder / f"pairs-x{scale}-{key[:12]}"
+        if not (target / "index.json").is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            cls._write(files, target, scale, least)
+        return cls(target)
+
+    @staticmethod
+    def _write(files: list[Path], target: Path, scale: int, least: int) -> None:
+        pairs: list[Pair] = []
+        offset = 0
+        with (target / "low.bin").open("wb") as low, (target / "high.bin").open(
+            "wb"
+        ) as high:
+            for file in files:
+                large = crop_to_multiple(read_picture(file), scale)
+                if min(large.shape[:2]) < least * scale:
+                    continue
+                small = bicubic_down(large, scale)
+                low.write(small.tobytes())
+                high.write(large.tobytes())
+                height, width = small.shape[:2]
+                pairs.append(Pair(file.name, height, width, offset))
+                offset += height * width
+        if not pairs:
+            raise InputError(
+                f"No picture in {files[0].parent} is large enough for patches.",
+                f"They need at least {least * scale} pixels per side.",
+            )
+        content = {"scale": scale, "pairs": [vars(pair) for pair in pairs]}
+        # The index is written last and moved into place: it marks a finished cache.
+        draft = target / "index.json.part"
+        draft.write_text(json.dumps(content))
+        os.replace(draft, target / "index.json")
+
+    def picture(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Low- and high-resolution picture, views (h, w, 3) and (s*h, s*w, 3)."""
+        pair, s = self.pairs[number], self.scale
+        size = pair.height * pair.width * 3
+        low = self._low[pair.offset * 3 :][:size]
+        high = self._high[pair.offset * 3 * s * s :][: size * s * s]
+        return (
+            low.reshape(pair.height, pair.width, 3),
+            high.reshape(pair.height * s, pair.width * s, 3),
+        )
+
+    def sample(
+        self, rng: np.random.Generator, batch: int, patch: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Random aligned patches, flipped and turned at random.
+
+        Args:
+            rng: the only source of chance; the same state gives the same patches.
+            batch: patches.
+            patch: side of the low-resolution patch, in pixels.
+
+        Returns:
+            Low (batch, patch, patch, 3) and high (batch, s*patch, s*patch, 3), uint8.
+        """
+        s = self.scale
+        low = np.empty((batch, patch, patch, 3), np.uint8)
+        high = np.empty((batch, patch * s, patch * s, 3), np.uint8)
+        for i in range(batch):
+            number = int(np.searchsorted(self._odds, rng.random(), side="right"))
+            small, large = self.picture(min(number, len(self.pairs) - 1))
+            y = int(rng.integers(small.shape[0] - patch + 1))
+            x = int(rng.integers(small.shape[1] - patch + 1))
+            turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+            for out, source, k in ((low, small, 1), (high, large, s)):
+                cut = source[y * k : (y + patch) * k, x * k : (x + patch) * k]
+                cut = np.rot90(cut, turns)
+                out[i] = cut[:, ::-1] if flip else cut
+        return low, high

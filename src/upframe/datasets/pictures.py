@@ -1,0 +1,54 @@
+"""Reading pictures as arrays through Pillow (extras ``train`` and ``metrics``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upframe.errors import InputError, MissingExtraError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".tif"})
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """One picture file as RGB.
+
+    Args:
+        path: a file that Pillow reads; palettes, grey and alpha are turned into RGB,
+            alpha is dropped.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        MissingExtraError: if Pillow is not installed.
+        InputError: if the file is missing or no picture.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise MissingExtraError("Reading pictures", "metrics") from error
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as a picture: {error}.",
+            "Check that the file is complete and of a kind that Pillow knows.",
+        ) from error
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Picture files directly inside a folder, sorted by name.
+
+    Raises:
+        InputError: if the folder is missing or holds no picture.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder.", "Check the path of the data.")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InputError(f"{folder} holds no pictures.", "Check the path of the data.")
+    return files
