@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +82,10 @@ class PairCache:
     def _write(files: list[Path], target: Path, scale: int, least: int) -> None:
         pairs: list[Pair] = []
         offset = 0
-        with (target / "low.bin").open("wb") as low, (target / "high.bin").open(
-            "wb"
-        ) as high:
+        with (
+            (target / "low.bin").open("wb") as low,
+            (target / "high.bin").open("wb") as high,
+        ):
             for file in files:
                 large = crop_to_multiple(read_picture(file), scale)
                 if min(large.shape[:2]) < least * scale:
@@ -105,7 +105,7 @@ class PairCache:
         # The index is written last and moved into place: it marks a finished cache.
         draft = target / "index.json.part"
         draft.write_text(json.dumps(content))
-        os.replace(draft, target / "index.json")
+        draft.replace(target / "index.json")
 
     def picture(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Low- and high-resolution picture, views (h, w, 3) and (s*h, s*w, 3)."""

@@ -10,7 +10,8 @@ from upframe.nn.resize import imresize
 
 def to_uint8(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
     """[0, 1] floats to 0..255, clipped, halves rounded up as MATLAB's im2uint8 does."""
-    return np.floor(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    rounded = np.floor(np.clip(picture, 0, 1) * 255 + 0.5)
+    return np.asarray(rounded, dtype=np.uint8)
 
 
 def crop_to_multiple(picture: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:

@@ -81,19 +81,20 @@ def psnr(
 def _window() -> Floats:
     x = np.arange(11) - 5.0
     weights = np.exp(-(x**2) / (2 * 1.5**2))
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _blur(plane: Floats) -> Floats:
     """Gaussian 11x11, sigma 1.5, valid region of (H, W, C)."""
     w = _window()
-    rows = plane.shape[0] - 10
-    out = sum(w[k] * plane[k : k + rows] for k in range(11))
-    assert not isinstance(out, int)
-    columns = plane.shape[1] - 10
-    result = sum(w[k] * out[:, k : k + columns] for k in range(11))
-    assert not isinstance(result, int)
-    return result
+    rows, columns = plane.shape[0] - 10, plane.shape[1] - 10
+    upright: Floats = np.zeros_like(plane[:rows])
+    for k in range(11):
+        upright += w[k] * plane[k : k + rows]
+    out: Floats = np.zeros_like(upright[:, :columns])
+    for k in range(11):
+        out += w[k] * upright[:, k : k + columns]
+    return out
 
 
 def ssim(

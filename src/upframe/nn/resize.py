@@ -47,7 +47,9 @@ def _lanczos3(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-_KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], int]] = {
+_KERNELS: dict[
+    str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], int]
+] = {
     "bicubic": (_cubic, 4),
     "lanczos3": (_lanczos3, 6),
 }

@@ -26,13 +26,16 @@ Deviations from the authors' code:
 * ``residual=True`` adds the bilinearly enlarged input to the output and starts the last
   convolution at zero. The authors have no such path. Networks of a few ten thousand
   parameters that train for an hour spend less of it on learning the identity.
-* Names of LayerNorm's parameters (``norm1.body.weight``) follow Restormer, whose classes
-  the authors left in their file; weights of DITN and DITN_Tiny were never released.
+* Names of LayerNorm's parameters (``norm1.body.weight``) follow Restormer, whose
+  classes the authors left in their file; weights of DITN and DITN_Tiny were never
+  released.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -133,6 +136,8 @@ class SDA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         first = self.proj_first[0]
+        assert isinstance(first, nn.Conv2d)
+        assert first.bias is not None
         gate, value = (
             F.conv2d(x, weight, bias)
             for weight, bias in zip(
@@ -148,7 +153,7 @@ class _Layer(nn.Module):
 
     def __init__(self, dim: int, expansion: float, norm: Norm) -> None:
         super().__init__()
-        self.norm = norm
+        self.kind = norm
         if norm == "tanh":
             self.conv1 = nn.Conv2d(dim, dim, 1)
             self.conv2 = nn.Conv2d(dim, dim, 1)
@@ -162,7 +167,7 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        if self.norm == "tanh":
+        if self.kind == "tanh":
             x = x + self._mix(self.conv1(torch.tanh(x)))
             out: Tensor = x + self.ffn(self.conv2(torch.tanh(x)))
         else:
@@ -257,8 +262,12 @@ class DITN(nn.Module):
             nn.Conv2d(dim, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
         )
         if residual:
+            # Says in the state dict that the path exists: without this mark the weights
+            # would load into a network without the path and give wrong pictures.
+            self.register_buffer("residual_path", torch.ones(()))
             last = self.upsample[0]
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
+            assert isinstance(last, nn.Conv2d)
+            assert last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -298,3 +307,42 @@ class DITN(nn.Module):
                 x, scale_factor=float(self.scale), mode="bilinear", align_corners=False
             )
         return out
+
+
+def config_from_state(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Constructor arguments of the network that a state dict belongs to.
+
+    The patch cannot be read off and is the authors' 8.
+
+    Args:
+        state: parameter names to tensors.
+
+    Returns:
+        Arguments of :class:`DITN`, or None if these are no weights of a DITN.
+    """
+    marks = ("sft.weight", "conv_after_body.weight", "upsample.0.weight")
+    hidden = state.get("UFONE.0.ITLs.0.ffn.dwconv.weight")
+    if hidden is None:
+        hidden = state.get("UFONE.0.SALs.0.ffn.dwconv.weight")
+    if hidden is None or any(m not in state or state[m].ndim != 4 for m in marks):
+        return None
+    dim = state["sft.weight"].shape[0]
+    scale = math.isqrt(state["upsample.0.weight"].shape[0] // 3)
+    if scale < 1 or dim < 1:
+        return None
+
+    def count(prefix: str) -> int:
+        """Numbered children of a prefix."""
+        tails = (key[len(prefix) :] for key in state if key.startswith(prefix))
+        return len({tail.split(".")[0] for tail in tails})
+
+    return {
+        "scale": scale,
+        "dim": dim,
+        "n_itl": count("UFONE.0.ITLs."),
+        "n_sal": count("UFONE.0.SALs."),
+        "n_ufone": count("UFONE."),
+        "expansion": hidden.shape[0] / (2 * dim),
+        "norm": "layer" if any(".norm1.body." in key for key in state) else "tanh",
+        "residual": "residual_path" in state,
+    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,9 +71,13 @@ class Trainer:
         try:
             network: nn.Module = DITN(**recipe.system.args)
         except TypeError as error:
-            raise UsageError(f"system.args of the recipe do not fit: {error}.") from error
+            raise UsageError(
+                f"system.args of the recipe do not fit: {error}."
+            ) from error
         # Depthwise convolutions, most of the work, run a third faster this way.
-        self.network = network.to(memory_format=torch.channels_last).train()
+        # torch's stubs know no memory format in Module.to.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.train()
         self.average = [p.detach().clone() for p in self.network.parameters()]
         config = recipe.optimiser
         self.optimiser = torch.optim.Adam(
@@ -135,7 +138,7 @@ class Trainer:
         }
         draft = path.with_suffix(".part")
         torch.save(content, draft)
-        os.replace(draft, path)
+        draft.replace(path)
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint of the same system, seed and data.
@@ -233,7 +236,9 @@ def train(
                     {
                         "event": "val",
                         "step": trainer.step,
-                        "psnr_y": round(validation.score(trainer.averaged(), recipe), 4),
+                        "psnr_y": round(
+                            validation.score(trainer.averaged(), recipe), 4
+                        ),
                         "psnr_y_bicubic": round(validation.baseline, 4),
                     }
                 )
@@ -252,7 +257,9 @@ def train(
                         "step": trainer.step,
                         "loss": round(sum(finite) / max(1, len(finite)), 6),
                         "lr": round(learning_rate(trainer.step, recipe.optimiser), 8),
-                        "steps_per_s": round((trainer.step - since_step) / (now - since), 3),
+                        "steps_per_s": round(
+                            (trainer.step - since_step) / (now - since), 3
+                        ),
                         "skipped": trainer.skipped,
                     }
                 )

@@ -32,9 +32,13 @@ class ValidationSet:
         Raises:
             InputError: if there are no clips.
         """
-        clips = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        clips = (
+            sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        )
         if not clips:
-            raise InputError(f"{folder} holds no clips.", "Check data.val of the recipe.")
+            raise InputError(
+                f"{folder} holds no clips.", "Check data.val of the recipe."
+            )
         self.scale = scale
         self.clips: list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = []
         for clip in clips:
@@ -53,7 +57,8 @@ class ValidationSet:
         means = []
         for clip in self.clips:
             scores = [
-                psnr(to_uint8(upscale(low)), high, crop=self.scale) for low, high in clip
+                psnr(to_uint8(upscale(low)), high, crop=self.scale)
+                for low, high in clip
             ]
             means.append(np.mean(scores))
         return float(np.mean(means))
@@ -62,7 +67,7 @@ class ValidationSet:
         """PSNR-Y in dB, crop ``scale``, mean over frames, then over clips."""
         network = DITN(**recipe.system.args).eval()
         network.load_state_dict(state)
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def upscale(low: NDArray[np.uint8]) -> NDArray[np.float32]:
             x = torch.from_numpy(low)[None].permute(0, 3, 1, 2) / 255.0

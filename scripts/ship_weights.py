@@ -1,0 +1,123 @@
+"""Put the averaged weights of a checkpoint among the bundled models.
+
+    python scripts/ship_weights.py runs/ditn-s/last.ckpt --recipe recipes/ditn-s.yaml
+
+Writes ``<name>.onnx``, ``<name>.safetensors`` and the card ``<name>.json`` to
+``src/upframe/weights/files``. The export is compared with torch, memory and work are
+measured, scores are kept from the old card where ``--scores`` gives no new ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from upframe.export.onnx import export_onnx
+from upframe.systems.ditn import DITN
+from upframe.training.recipe import load_recipe
+from upframe.weights.card import ModelCard, WeightFile
+from upframe.weights.index import FILES
+from upframe.weights.loading import load, read_state
+
+# A process of its own, so that torch's memory is not counted; as the runtime does it.
+MEASURE = """
+import sys
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = 2
+options.enable_mem_pattern = False
+session = ort.InferenceSession(sys.argv[1], options, ["CPUExecutionProvider"])
+def memory(key):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(l.split()[1]) * 1024 for l in lines if l.startswith(key))
+before = memory("VmRSS")
+height, width = 480, 640
+session.run(None, {"frames": np.full((1, height, width, 3), 0.5, np.float32)})
+print((memory("VmHWM") - before) / (height * width))
+"""
+
+
+def measure_bytes_per_pixel(path: Path) -> int:
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], check=True, capture_output=True
+    )
+    return round(float(out.stdout))
+
+
+def measure_gflops(network: DITN) -> float:
+    """Per million input pixels."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.upscale(torch.zeros(1, 3, 128, 128))
+    return counter.get_total_flops() / 1e9 / (128 * 128) * 1e6
+
+
+def entry(path: Path) -> WeightFile:
+    data = path.read_bytes()
+    return WeightFile(
+        name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--summary", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("--scores", type=Path, help="JSON of scores for the card")
+    args = parser.parse_args()
+
+    recipe = load_recipe(args.recipe)
+    config = recipe.system.args
+    steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
+    state = {k: v.contiguous() for k, v in read_state(args.checkpoint).items()}
+    tensors = FILES / f"{recipe.name}.safetensors"
+    graph = FILES / f"{recipe.name}.onnx"
+    FILES.mkdir(exist_ok=True)
+    save_file(state, tensors, metadata={"format": "pt"})
+    tensors.chmod(0o644)
+    network = load(str(tensors))
+    assert isinstance(network, DITN)
+    export = export_onnx(network, graph)
+
+    place = FILES / f"{recipe.name}.json"
+    scores = {}
+    if args.scores is not None:
+        scores = json.loads(args.scores.read_text())
+    elif place.exists():
+        scores = json.loads(place.read_text())["scores"]
+    card = ModelCard(
+        name=recipe.name,
+        system=recipe.system.name,
+        scale=config["scale"],
+        summary=args.summary,
+        licence=args.licence,
+        parameters=sum(p.numel() for p in network.parameters()),
+        config=config,
+        files={"onnx": entry(graph), "safetensors": entry(tensors)},
+        multiple=network.patch,
+        min_size=16,
+        overlap=32,
+        bytes_per_pixel=measure_bytes_per_pixel(graph),
+        gflops_per_megapixel=round(measure_gflops(network), 1),
+        recipe=str(args.recipe),
+        data=args.data,
+        steps=steps,
+        scores=scores,
+    )
+    place.write_text(json.dumps(card.model_dump(), indent=2) + "\n")
+    print(f"{recipe.name}: step {steps}, differs from torch by {export.difference:.1e}")
+    print(card.model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Torch to ONNX, with the interface that the core's runtime expects.
+
+Input ``frames``, float32 (N, H, W, 3) in [0, 1], H and W multiples of the card's
+``multiple``; output ``upscaled``, float32 (N, s*H, s*W, 3), clipped to [0, 1]. All of
+N, H and W are free. Transposition and clipping are part of the graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from upframe.errors import MissingExtraError, OutputError
+from upframe.systems.ditn import DITN
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Largest difference to torch that an export may have, of a range of 1."""
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written."""
+
+    path: Path
+    opset: int
+    difference: float
+    """Largest difference to torch over the sizes that were tried, of a range of 1."""
+
+
+class _Frames(torch.nn.Module):
+    """The network between channels-last frames."""
+
+    def __init__(self, network: DITN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        out = self.network.upscale(frames.permute(0, 3, 1, 2))
+        return out.clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def export_onnx(network: DITN, path: Path) -> OnnxExport:
+    """Write a network as ONNX and compare it with torch in ONNX Runtime.
+
+    Args:
+        network: in eval mode, float32, on the CPU.
+        path: the file to write.
+
+    Returns:
+        The file and how far its results are from torch's, on three sizes and two
+        batch sizes of random pictures.
+
+    Raises:
+        MissingExtraError: if onnx is not installed.
+        OutputError: if the results differ by more than 1e-4.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("Export to ONNX", "export") from error
+    p = network.patch
+    frames = _Frames(network).eval()
+    with warnings.catch_warnings():
+        # The exporter by tracing is deprecated in favour of one that, as of torch
+        # 2.13, cannot leave the batch free for this network.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            frames,
+            (torch.rand(1, 6 * p, 8 * p, 3),),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["frames"],
+            output_names=["upscaled"],
+            dynamic_axes={
+                "frames": {0: "N", 1: "H", 2: "W"},
+                "upscaled": {0: "N", 1: "sH", 2: "sW"},
+            },
+        )
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    rng = np.random.default_rng(0)
+    difference = 0.0
+    for shape in ((1, 2 * p, 3 * p, 3), (2, 5 * p, 4 * p, 3), (1, 9 * p, 11 * p, 3)):
+        x = rng.random(shape, dtype=np.float32)
+        (got,) = session.run(None, {"frames": x})
+        with torch.inference_mode():
+            want = frames(torch.from_numpy(x)).numpy()
+        difference = max(difference, float(np.abs(got - want).max()))
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise OutputError(
+            f"The exported network differs from torch by {difference:.1e}.",
+            "Report this with the versions of torch and onnxruntime.",
+        )
+    return OnnxExport(path, OPSET, difference)
