@@ -1165,11 +1165,18 @@ def _frame_info(frame: av.VideoFrame, base: Fraction) -> FrameInfo:
         range=int(frame.color_range),
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
-        side_data=tuple(
+        side_data=_side_data(frame),
+    )
+
+
+def _side_data(frame: av.VideoFrame) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple(
             (item.type.name, hashlib.sha256(bytes(item)).hexdigest()[:16])
             for item in frame.side_data
-        ),
-    )
+        )
+    except ValueError:  # a kind that PyAV does not know (TIFF's EXIF)
+        return ()
 
 
 def _describe_folder(folder: Path) -> Described:

@@ -97,9 +97,9 @@ def test_all_that_matroska_holds(clip, tmp_path):
         metadata={"title": "Film ñ", "ARTIST": "Us", "COMMENT": "a=b; c"},
         video_metadata={"title": "Main", "language": "ita"},
     )
-    report = upscale(path, tmp_path / "out.mkv")
+    report = upscale(path, tmp_path / "out.mkv", scale=4)
     source, out = describe(path), describe(tmp_path / "out.mkv")
-    assert_kept(source, out)
+    assert_kept(source, out, scale=4)
     assert_same_sound(source, out)
     assert report.warnings == []
     assert [(s.language, s.title, s.disposition) for s in out.audio] == [
@@ -133,9 +133,9 @@ def test_all_that_mp4_holds(clip, tmp_path, suffix):
         cover="mjpeg" if suffix == "mp4" else None,
         metadata={"title": "Film", "artist": "Us", "comment": "fine"},
     )
-    report = upscale(path, tmp_path / f"out.{suffix}")
+    report = upscale(path, tmp_path / f"out.{suffix}", scale=4)
     source, out = describe(path), describe(tmp_path / f"out.{suffix}")
-    assert_kept(source, out)
+    assert_kept(source, out, scale=4)
     assert_same_sound(source, out)
     assert [(s.codec, s.language, s.cues) for s in out.subtitles] == [
         (s.codec, s.language, s.cues) for s in source.subtitles
