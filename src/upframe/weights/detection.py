@@ -1,0 +1,213 @@
+"""Which system a state dict belongs to, and the arguments that made its network.
+
+One entry of ``DETECTORS`` per system. Detection reads names and shapes alone, so it
+needs no torch; only ``build`` imports the system. A new system adds an entry, after
+those whose keys are more specific.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from upframe.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names of a state dict's tensors and their shapes."""
+
+_LARGEST_SCALE = 16
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a network asks of the runtime; the fields of the card of the same name."""
+
+    multiple: int
+    min_size: int
+    overlap: int
+    bytes_per_pixel: int
+    gflops_per_megapixel: float
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything that loading must know of one system."""
+
+    system: str
+    """Name on model cards: ``ditn``."""
+    title: str
+    """Name for people: ``DITN``."""
+    matches: Callable[[Shapes], bool]
+    """Whether the keys are those of the system; looks at few, typical ones."""
+    deduce: Callable[[Shapes], dict[str, Any]]
+    """Constructor's arguments from the shapes.
+
+    Raises ``WeightsError`` where shapes are missing or fit no network.
+    """
+    hidden: Mapping[str, Callable[[Any], bool]]
+    """Arguments that no shape tells, each with a check of a declared value."""
+    build: Callable[[Mapping[str, Any]], nn.Module]
+    """The network with these arguments, on torch's current default device."""
+    needs: Callable[[Mapping[str, Any], Shapes], Needs]
+    """What the network with these arguments and shapes needs."""
+
+
+def detect(shapes: Shapes) -> Detector | None:
+    """The system that a state dict belongs to; None if it is none of ours."""
+    return next((d for d in DETECTORS if d.matches(shapes)), None)
+
+
+def by_name(system: str) -> Detector:
+    """The detector of a system.
+
+    Raises:
+        WeightsError: there is no such system in this version.
+    """
+    for detector in DETECTORS:
+        if detector.system == system:
+            return detector
+    raise WeightsError(
+        f"There is no system {system!r} in this version.",
+        f"Known: {', '.join(d.system for d in DETECTORS)}.",
+    )
+
+
+def full_config(
+    detector: Detector, shapes: Shapes, declared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments from the shapes, and from the file's own words where shapes are mute.
+
+    Args:
+        detector: the system.
+        shapes: the state dict.
+        declared: what the file says; only arguments that no shape tells are taken.
+
+    Raises:
+        WeightsError: the shapes fit no network of the system, or a declared argument
+            makes no sense.
+    """
+    config = detector.deduce(shapes)
+    for name, makes_sense in detector.hidden.items():
+        if name not in declared:
+            continue
+        if not makes_sense(declared[name]):
+            raise WeightsError(
+                f"A {detector.title} network cannot have {name} = {declared[name]!r}.",
+                "Check the config that was saved with the weights.",
+            )
+        config[name] = declared[name]
+    return config
+
+
+def count(shapes: Shapes, prefix: str) -> int:
+    """How many numbered parts there are right below a prefix.
+
+    Distinct numbers are counted, so that one absurd number makes no absurd network.
+    """
+    pattern = re.compile(re.escape(prefix) + r"([0-9]+)\.", re.ASCII)
+    return len({match[1] for key in shapes if (match := pattern.match(key))})
+
+
+def side(shapes: Shapes, key: str, axis: int) -> int:
+    """One side of one tensor, at least 1.
+
+    Raises:
+        WeightsError: the tensor is missing, or has no such side.
+    """
+    shape = shapes.get(key)
+    if shape is None:
+        raise WeightsError(f"The tensor {key!r} is missing.", "Is the file complete?")
+    if len(shape) <= axis or shape[axis] < 1:
+        raise WeightsError(f"The tensor {key!r} has the impossible shape {shape}.")
+    return shape[axis]
+
+
+def shuffle_scale(shapes: Shapes, key: str) -> int:
+    """Factor of a pixel shuffle from the shape of the convolution before it.
+
+    Raises:
+        WeightsError: the channels are no 3 times a square.
+    """
+    channels = side(shapes, key, 0)
+    scale = math.isqrt(channels // 3)
+    if 3 * scale**2 != channels or not 1 <= scale <= _LARGEST_SCALE:
+        raise WeightsError(
+            f"The tensor {key!r} makes {channels} channels, which are no RGB picture "
+            "of any scale."
+        )
+    return scale
+
+
+# DITN ----------------------------------------------------------------------------
+
+
+def _is_ditn(shapes: Shapes) -> bool:
+    typical = ("sft.weight", "conv_after_body.weight", "upsample.0.weight")
+    return all(key in shapes for key in typical) and count(shapes, "UFONE.") > 0
+
+
+def _deduce_ditn(shapes: Shapes) -> dict[str, Any]:
+    dim = side(shapes, "sft.weight", 0)
+    n_itl = count(shapes, "UFONE.0.ITLs.")
+    n_sal = count(shapes, "UFONE.0.SALs.")
+    layer = "UFONE.0.ITLs.0." if n_itl else "UFONE.0.SALs.0."
+    hidden = side(shapes, f"{layer}ffn.project_out.weight", 1)
+    expansion = hidden / dim
+    if int(dim * expansion) != hidden:
+        # the quotient was rounded down, and the constructor's int would cut it
+        expansion = (hidden + 0.5) / dim
+    return {
+        "scale": shuffle_scale(shapes, "upsample.0.weight"),
+        "dim": dim,
+        "n_itl": n_itl,
+        "n_sal": n_sal,
+        "n_ufone": count(shapes, "UFONE."),
+        "expansion": expansion,
+        "norm": "layer" if f"{layer}norm1.body.weight" in shapes else "tanh",
+    }
+
+
+def _build_ditn(config: Mapping[str, Any]) -> nn.Module:
+    from upframe.systems.ditn import DITN
+
+    return DITN(**config)
+
+
+def _ditn_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
+    dim, scale = config["dim"], config["scale"]
+    patch = config.get("patch", 8)
+    # Every layer works at the input's size: each weight is used once per pixel. The
+    # two products of the attention, C x C x N per patch of N, are no weights.
+    multiply_adds = sum(math.prod(s) for s in shapes.values() if len(s) in (2, 4))
+    multiply_adds += 2 * dim**2 * config["n_itl"] * config["n_ufone"]
+    widest = 2 * int(dim * config["expansion"])
+    return Needs(
+        multiple=patch,
+        min_size=patch,
+        overlap=32,
+        bytes_per_pixel=4 * (2 * dim + 2 * widest + 6 * scale**2),
+        gflops_per_megapixel=round(2 * multiply_adds / 1e3, 3),
+    )
+
+
+DETECTORS = (
+    Detector(
+        system="ditn",
+        title="DITN",
+        matches=_is_ditn,
+        deduce=_deduce_ditn,
+        hidden={
+            "patch": lambda v: type(v) is int and 1 <= v <= 64,
+            "residual": lambda v: type(v) is bool,
+        },
+        build=_build_ditn,
+        needs=_ditn_needs,
+    ),
+)
+"""All systems, in the order in which they are tried."""
