@@ -232,11 +232,6 @@ def _warnings(
             f"{target.width}x{target.height} is larger than what the network makes, "
             f"{native[0]}x{native[1]}; the rest is interpolated."
         )
-    elif 2 * target.width <= native[0] and 2 * target.height <= native[1]:
-        warnings.append(
-            f"{target.width}x{target.height} is no more than half of the network's "
-            f"{native[0]}x{native[1]}; a model of smaller scale would be faster."
-        )
     return tuple(warnings)
 
 

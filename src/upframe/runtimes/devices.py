@@ -41,6 +41,10 @@ def available_memory(root: Path = _ROOT) -> int:
 
 def peak_memory() -> int:
     """Most bytes of memory that this process has held at once; 0 if unknown."""
+    # getrusage counts what the parent process held before this program began
+    peak = _stat(_ROOT / "proc/self/status", "VmHWM:")
+    if peak is not None:
+        return peak * 1024
     if sys.platform == "win32":
         return 0
     import resource
