@@ -103,6 +103,20 @@ def test_tiles_shrink_to_what_their_number_needs():
     assert grid.xs == (0, 352)
 
 
+@given(grids())
+def test_planning_again_with_the_tile_found_changes_nothing(case):
+    grid, multiple = case
+    again = plan_tiles(
+        grid.width,
+        grid.height,
+        grid.tile_width,
+        grid.tile_height,
+        grid.overlap,
+        multiple,
+    )
+    assert again == grid
+
+
 def test_a_picture_that_fits_is_one_tile_and_not_copied():
     grid = plan_tiles(33, 21, 64, 64, overlap=16, multiple=8)
     pixels = np.zeros((42, 66, 3), np.float32)
