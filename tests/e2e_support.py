@@ -164,7 +164,7 @@ def assert_complains(ran: Ran, *words: str, code: int | tuple[int, ...] = 1) -> 
     lines = [line for line in ran.err.splitlines() if line.startswith("upframe:")]
     assert len(lines) == 1, ran.err
     message = lines[0]
-    assert message.rstrip().endswith((".", ")")), message
+    assert message.rstrip().endswith((".", ")", "--help")), message
     assert message.count(". ") >= 1, f"no advice in: {message}"
     for word in words:
         assert word.lower() in message.lower(), message
