@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from types import TracebackType
 
 import numpy as np
@@ -13,6 +14,7 @@ from upframe.media.colour import Pixels
 from upframe.media.frames import Frame
 from upframe.planning.memory import choose_tile, parse_size
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
+from upframe.planning.sizes import resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.devices import available_memory
 from upframe.runtimes.make import open_runtime
@@ -34,6 +36,9 @@ class Upscaler:
     Args:
         preset: ``fast``, ``balanced``, ``best`` or ``restore``.
         model: name of a model or a weight file, instead of a preset.
+        scale: any factor; the model's own when no size is asked.
+        size: exact output (width, height) in pixels.
+        height: output height in pixels; the width follows.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         runtime: ``auto``, ``onnx`` or ``torch``.
         threads: threads of the network; all cores when None.
@@ -48,6 +53,9 @@ class Upscaler:
         preset: str = "balanced",
         model: str | None = None,
         *,
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        height: int | None = None,
         device: str = "auto",
         runtime: str = "auto",
         threads: int | None = None,
@@ -60,6 +68,7 @@ class Upscaler:
             chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
         )
         self._feeder = Feeder(DEFAULT_CHUNK_LENGTH, chosen.card.context)
+        self._wish = (scale, size, height)
         self._stepper: Stepper | None = None
         self._shape: tuple[int, ...] = ()
         self._count = 0
@@ -72,7 +81,7 @@ class Upscaler:
             frame: (H, W, 3) RGB, uint8 or uint16; all of one shape and type.
 
         Returns:
-            The pictures that are ready, (s*H, s*W, 3) of the same type, in order.
+            The pictures that are ready, of the output size and the same type.
 
         Raises:
             InputError: the frame is of another shape or type.
@@ -140,9 +149,19 @@ class Upscaler:
             width, height, tile.width, tile.height, card.overlap, card.multiple
         )
         single = grid.single
+        scale, size, wished = self._wish
+        target = resolve_size(
+            width,
+            height,
+            Fraction(1),
+            card.scale,
+            scale=scale,
+            size=size,
+            height_only=wished,
+        )
         return Stepper(
             runtime.session if single else lambda: TiledSession(runtime, grid),
-            (height * card.scale, width * card.scale),
+            (target.height, target.width),
             deep=frame.dtype == np.uint16,
             alpha=False,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import av
 from av.codec import Codec
 
 from upframe.errors import UsageError
-from upframe.media.colour import Colour, bit_depth, has_alpha
+from upframe.media.colour import FULL, LIMITED, Colour, bit_depth, has_alpha
 from upframe.media.frames import SourceInfo
 
 IMAGE_SUFFIXES = frozenset(
@@ -135,6 +135,12 @@ def choose_format(
                 )
     _check_pix_fmt(encoder, pix_fmt)
     colour = info.colour
+    if encoder == "prores_ks" and colour.range == FULL:
+        colour = replace(colour, range=LIMITED)
+        warnings.append(
+            "ProRes cannot say that it has full range: it is written in limited range, "
+            "which shows the same colours."
+        )
     settings = {**_DEFAULTS.get(encoder, {})}
     if encoder in _CRF or crf is not None:
         settings["crf"] = str(_CRF.get(encoder, 20) if crf is None else crf)

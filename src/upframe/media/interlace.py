@@ -10,7 +10,7 @@ import av
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-_COMBED_SHARE = 0.5
+_COMBED_SHARE = 0.6
 _MIN_COMBED = 4
 
 
@@ -47,7 +47,8 @@ def looks_interlaced(frames: Iterable[VideoFrame], time_base: Any) -> bool:
 
     Returns:
         True when half of the frames are flagged as interlaced, or when idet finds
-        combing in at least half of the frames it can judge, and in four.
+        combing of one field order in at least 60% of the frames it can judge, and in
+        four.
     """
     flagged = total = 0
     kinds: Counter[str] = Counter()
@@ -64,9 +65,10 @@ def looks_interlaced(frames: Iterable[VideoFrame], time_base: Any) -> bool:
             kinds[out.metadata.get("lavfi.idet.single.current_frame", "")] += 1
     if total and flagged / total >= 0.5:
         return True
-    combed = kinds["tff"] + kinds["bff"]
-    judged = combed + kinds["progressive"]
-    return combed >= _MIN_COMBED and combed / max(1, judged) >= _COMBED_SHARE
+    # Fields come in one order; drawn patterns that fool idet fool it both ways.
+    combed = max(kinds["tff"], kinds["bff"])
+    judged = kinds["tff"] + kinds["bff"] + kinds["progressive"]
+    return combed >= _MIN_COMBED and combed / judged >= _COMBED_SHARE
 
 
 class Deinterlacer:

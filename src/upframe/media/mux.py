@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -51,9 +52,12 @@ class JoinResult:
     """What went into the file."""
 
     warnings: list[str] = field(default_factory=list)
-    packets: dict[int, int] = field(default_factory=dict)
-    """Packets written, by output stream index."""
-    video_index: int = 0
+    packets: dict[str, list[int]] = field(default_factory=dict)
+    """Packets written to each track, by type and in order; covers do not count."""
+    metadata: frozenset[str] = frozenset()
+    """Names of the tags of the file, in lower case."""
+    video_track: int = 0
+    """Place of the upscaled video among the video tracks."""
 
 
 def join(
@@ -105,7 +109,7 @@ def join(
             if source is not None:
                 container = open_input(source)
                 inputs.append(container)
-                plan.add_source(container, first, str(source), window)
+                plan.add_source(container, first, source, window)
             else:
                 plan.add_video(first, None)
             plan.tag(provenance)
@@ -115,17 +119,37 @@ def join(
                 video.set_display_matrix(display_matrix)
             packets = _video_packets(segments, time_base, shift, last_duration)
             others = plan.other_packets(window, shift)
+            result.metadata = frozenset(key.lower() for key in out.metadata)
+            written: Counter[int] = Counter()
             for stream, packet in _merge(video, packets, others):
                 packet.stream = stream
-                result.packets[stream.index] = result.packets.get(stream.index, 0) + 1
+                written[stream.index] += 1
                 out.mux_one(packet)
-            result.video_index = video.index
+            tracks = countable_tracks(out)
+            result.packets = {
+                kind: [written[stream.index] for stream in streams]
+                for kind, streams in tracks.items()
+            }
+            result.video_track = [s.index for s in tracks["video"]].index(video.index)
     except (av.error.FFmpegError, OSError) as exc:
         raise output_error(exc, path) from exc
     finally:
         for item in inputs:
             item.close()
     return result
+
+
+def countable_tracks(container: Any) -> dict[str, list[Any]]:
+    """Video, audio and subtitle tracks by type; covers are left out.
+
+    Covers move: MP4 keeps them apart from its tracks, Matroska as attachments.
+    """
+    tracks: dict[str, list[Any]] = {"video": [], "audio": [], "subtitle": []}
+    for stream in container.streams:
+        cover = stream.disposition & Disposition.attached_pic
+        if stream.type in tracks and not cover:
+            tracks[stream.type].append(stream)
+    return tracks
 
 
 class _Plan:
@@ -139,6 +163,7 @@ class _Plan:
         self._copies: dict[int, Any] = {}
         self._converters: dict[int, SubtitleConverter] = {}
         self._container: InputContainer | None = None
+        self._path = Path()
 
     def add_video(self, segment: InputContainer, original: Stream | None) -> None:
         template = segment.streams.video[0]
@@ -161,11 +186,11 @@ class _Plan:
         self,
         container: InputContainer,
         segment: InputContainer,
-        name: str,
+        path: Path,
         window: Window | None,
     ) -> None:
-        self._container = container
-        main = main_video(container, name)
+        self._container, self._path = container, path
+        main = main_video(container, str(path))
         chapters = container.chapters()
         for stream in container.streams:
             if stream.index == main.index:
@@ -208,7 +233,12 @@ class _Plan:
                 _copy_tags(stream, self.out.add_stream_from_template(stream))
             else:
                 file = stream.metadata.get("filename", "an attachment")
-                self._drop(f"the attachment {file}")
+                self._drop(f"attachment {file}")
+            return
+        if stream.disposition & Disposition.attached_pic and (
+            self.format.muxer == "matroska"
+        ):
+            self._attach_cover(stream)
             return
         if _fits(stream, self.format.muxer):
             copy: Any = self.out.add_stream_from_template(stream, opaque=True)
@@ -228,22 +258,32 @@ class _Plan:
             f"{self.format.muxer} does not hold its own format."
         )
 
+    def _attach_cover(self, stream: Stream) -> None:
+        """Matroska holds covers as attachments."""
+        with open_input(self._path) as container:
+            packets = container.demux(container.streams[stream.index])
+            picture = bytes(next(packet for packet in packets if packet.size))
+        codec = stream.codec_context.name
+        kind = {"mjpeg": "jpeg"}.get(codec, codec)
+        name = stream.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+        mime = stream.metadata.get("mimetype", f"image/{kind}")
+        self.out.add_attachment(name, mime, picture)
+
     def _drop(self, what: str) -> None:
+        hint = "" if self.format.muxer == "matroska" else " (-o NAME.mkv may)"
         self.result.warnings.append(
-            f"{what[0].upper()}{what[1:]} is left out: {self.format.muxer} cannot "
-            "hold it (-o NAME.mkv may)."
+            f"The {what} is left out: {self.format.muxer} cannot hold it{hint}."
         )
 
     def tag(self, provenance: str) -> None:
         if not provenance:
             return
         metadata = self.out.metadata
-        if self.format.muxer in ("matroska", "webm"):
+        if self.format.muxer != "mp4":
             metadata["UPFRAME"] = provenance
             return
-        free = next(
-            (key for key in ("comment", "description") if key not in metadata), None
-        )
+        # MP4 holds a fixed set of tags; the first that is free says what was done.
+        free = next((k for k in ("comment", "description") if k not in metadata), None)
         if free:
             metadata[free] = provenance
         else:
@@ -310,15 +350,20 @@ def _fits(stream: Stream, muxer: str) -> bool:
 
 
 def _muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
-    """Options that keep times as they are."""
+    """Options that keep times as they are, and the same input the same bytes."""
+    # Without it Matroska gets random identifiers.
+    options = {"fflags": "+bitexact"}
     if muxer not in ("mp4", "mov"):
         # Else the sound's encoder delay, a few ms below zero, moves everything.
-        return {"avoid_negative_ts": "disabled"}
+        return {**options, "avoid_negative_ts": "disabled"}
     # Edit lists count in this unit; FFmpeg's 1/1000 would round the start.
     scale = time_base.denominator
     while scale < 10000:
         scale *= 2
-    return {"movie_timescale": str(scale if scale <= 10_000_000 else 1000)}
+    if muxer == "mov":
+        options["movflags"] = "use_metadata_tags"  # any tag, not only QuickTime's own
+    options["movie_timescale"] = str(scale if scale <= 10_000_000 else 1000)
+    return options
 
 
 def _video_packets(

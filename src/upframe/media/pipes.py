@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO
 
-from upframe.errors import Interrupted, UsageError
+from upframe.errors import OutputError, UsageError
 from upframe.media.colour import FULL, FromRGB, Pixels
 from upframe.media.formats import VideoFormat
 
@@ -62,4 +62,4 @@ class PipeEncoder:
         try:
             self._stream.write(data)
         except BrokenPipeError as exc:
-            raise Interrupted("The reader of the pipe has gone.") from exc
+            raise OutputError("The reader of the pipe has gone.") from exc

@@ -35,7 +35,8 @@ class Extent:
     packets: int
     """Video packets: frames, but for field pairs and damaged files."""
     end: float
-    """End of the last packet of any stream, seconds from the container's start."""
+    """End of the last packet of any stream in seconds: on the container's clock or
+    from its start, whichever is later, as formats differ in what they declare."""
     declared: float
     """Duration that the container declares, in seconds; 0 when it says none."""
 
@@ -48,7 +49,7 @@ def scan(path: Path) -> Extent:
     """
     with open_input(path) as container, friendly_errors("read", str(path)):
         video = main_video(container, str(path))
-        start = (container.start_time or 0) / 1e6
+        start = min(0.0, (container.start_time or 0) / 1e6)
         packets, end = 0, 0.0
         try:
             for packet in container.demux():
@@ -287,7 +288,10 @@ def _decoder(stream: VideoStream) -> Any:
 
 
 def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
-    items: Any = frame.side_data
+    try:
+        items: Any = list(frame.side_data)
+    except ValueError:
+        return None  # PyAV 18 refuses frames with kinds of side data it does not know
     for item in items:
         if item.type == kind:
             return bytes(item)

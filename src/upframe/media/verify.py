@@ -10,7 +10,7 @@ from typing import Any
 
 from upframe.errors import VerificationError
 from upframe.media.container import open_input
-from upframe.media.mux import JoinResult
+from upframe.media.mux import JoinResult, countable_tracks
 
 
 def verify(
@@ -36,9 +36,8 @@ def verify(
     times: list[Fraction] = []
     counts: Counter[int] = Counter()
     with open_input(path) as container:
-        stream = container.streams[result.video_index]
-        if stream.type != "video":
-            raise _failure(path, "the video track is not where it was written")
+        tracks = countable_tracks(container)
+        stream = tracks["video"][result.video_track]
         tick = Fraction(stream.time_base or 1)
         context: Any = stream.codec_context
         if (context.width, context.height) != size:
@@ -51,13 +50,22 @@ def verify(
             counts[packet.stream.index] += 1
             if packet.stream.index == stream.index and packet.pts is not None:
                 times.append(packet.pts * tick)
+        lost = result.metadata - {key.lower() for key in container.metadata}
+        # Streams must not be touched once the container is closed.
+        packets = {
+            kind: [counts[track.index] for track in found]
+            for kind, found in tracks.items()
+        }
     times.sort()
     if len(times) != len(expected):
         raise _failure(path, f"{len(times)} frames instead of {len(expected)}")
-    for index, written in result.packets.items():
-        if counts[index] < written:
+    for kind, written in result.packets.items():
+        found = packets[kind]
+        if len(found) != len(written) or any(
+            a < b for a, b in zip(found, written, strict=True)
+        ):
             raise _failure(
-                path, f"stream {index} has {counts[index]} of {written} packets"
+                path, f"its {kind} tracks hold {found} packets instead of {written}"
             )
     offset = times[0] - expected[0]
     worst = max(abs(t - e) for t, e in zip(times, expected, strict=True))
@@ -65,6 +73,10 @@ def verify(
     if shifted > tick:
         raise _failure(path, f"timestamps differ by up to {float(shifted):.4f} s")
     warnings = []
+    if lost:
+        warnings.append(
+            f"The container cannot hold the tags: {', '.join(sorted(lost))}."
+        )
     if abs(offset) > tick:
         warnings.append(
             f"All timestamps are {float(offset):+.4f} s later than in the input: the "
