@@ -187,38 +187,21 @@ def _read_safetensors(path: Path, head: bytes, size: int) -> Checkpoint:
             raise _no_weights(path, head)
         raise _damaged(path, f"its header claims {length} bytes of {size}")
     try:
-        with path.open("rb") as file:
-            file.seek(8)
-            header = json.loads(file.read(length))
         state = load_file(path, device="cpu")
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, f"its header is broken ({_first_line(error)})") from error
     except (OSError, RuntimeError, MemoryError) as error:
         raise _damaged(path, f"it cannot be read ({_first_line(error)})") from error
-    declared = _declared_by_metadata(header.get("__metadata__"))
-    return Checkpoint(_checked(path, _strip(state)), declared)
-
-
-def _declared_by_metadata(metadata: Any) -> Mapping[str, Any]:
-    """Our own files carry ``config``, the constructor's arguments as JSON."""
-    return _json_object(metadata.get("config")) if isinstance(metadata, dict) else {}
+    return Checkpoint(_checked(path, _strip(state)))
 
 
 def _declared_by_recipe(content: Any) -> Mapping[str, Any]:
-    """Checkpoints of ``upframe train`` carry their recipe, which names the system."""
-    if not isinstance(content, dict):
-        return {}
-    system = _json_object(content.get("recipe")).get("system")
-    args = system.get("args") if isinstance(system, dict) else None
-    return args if isinstance(args, dict) else {}
-
-
-def _json_object(text: Any) -> Mapping[str, Any]:
+    """Checkpoints of ``upframe train`` carry their recipe, which has the arguments."""
     try:
-        value = json.loads(text) if isinstance(text, str) else {}
-    except (ValueError, RecursionError):
+        args = json.loads(content["recipe"])["system"]["args"]
+    except (TypeError, KeyError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return args if isinstance(args, dict) else {}
 
 
 def _unwrap(path: Path, content: Any) -> dict[str, Any]:
@@ -269,4 +252,10 @@ def _checked(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
             )
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise _damaged(path, f"{key!r} claims more values than the file holds")
+        if value.is_floating_point() and not bool(torch.isfinite(value.float()).all()):
+            raise WeightsError(
+                f"{path} holds values that are no numbers (NaN or infinity) in "
+                f"{key!r}.",
+                "Its training failed or the file is damaged; use another.",
+            )
     return {key: value.detach() for key, value in state.items()}

@@ -170,6 +170,7 @@ def _deduce_ditn(shapes: Shapes) -> dict[str, Any]:
         "n_ufone": count(shapes, "UFONE."),
         "expansion": expansion,
         "norm": "layer" if f"{layer}norm1.body.weight" in shapes else "tanh",
+        "residual": "residual_path" in shapes,
     }
 
 
@@ -202,10 +203,7 @@ DETECTORS = (
         title="DITN",
         matches=_is_ditn,
         deduce=_deduce_ditn,
-        hidden={
-            "patch": lambda v: type(v) is int and 1 <= v <= 64,
-            "residual": lambda v: type(v) is bool,
-        },
+        hidden={"patch": lambda value: type(value) is int and 1 <= value <= 64},
         build=_build_ditn,
         needs=_ditn_needs,
     ),

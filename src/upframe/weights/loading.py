@@ -106,6 +106,15 @@ def describe_file(path: str | Path) -> ModelCard:
     )
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a weight file, without wrappers and prefixes.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, or holds no weights.
+    """
+    return dict(read_checkpoint(path).state)
+
+
 def _named(name: str) -> _Weights | None:
     """The weights of a bundled model; None if the name means a file."""
     known = name in PRESETS or any(card.name == name for card in list_models())
@@ -116,9 +125,9 @@ def _named(name: str) -> _Weights | None:
     card = find_card(name)
     files = weight_files(card)
     if "safetensors" not in files:
-        raise UsageError(
-            f"The model {card.name} is no network that torch could load.",
-            "Use it by name with upframe.upscale, or load another.",
+        raise WeightsError(
+            f"The model {card.name} is no network and has no weights to load.",
+            "Use it with upframe.upscale, or load another.",
         )
     detector = by_name(card.system)
     state = read_checkpoint(files["safetensors"]).state
@@ -181,12 +190,6 @@ def _fitting(
                 "numbers.",
                 "Save the weights unquantised.",
             )
-        if not bool(torch.isfinite(value.float()).all()):
-            raise WeightsError(
-                f"{path} holds values that are no numbers (NaN or infinity) in "
-                f"{key!r}.",
-                "Its training failed or the file is damaged; use another.",
-            )
     return _Weights(detector, config, state)
 
 
@@ -201,7 +204,7 @@ def _device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(
-            f"The device {device} cannot be used: "
+            f"A network cannot be moved to {device}: "
             f"{str(error).strip().splitlines()[0].rstrip('.')}.",
             "Use cpu, or install a build of torch for your GPU.",
         ) from error
