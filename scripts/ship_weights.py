@@ -24,8 +24,9 @@ from upframe.export.onnx import export_onnx
 from upframe.systems.ditn import DITN
 from upframe.training.recipe import load_recipe
 from upframe.weights.card import ModelCard, WeightFile
+from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.index import FILES
-from upframe.weights.loading import load, read_state
+from upframe.weights.loading import load
 
 # A process of its own, so that torch's memory is not counted; as the runtime does it.
 MEASURE = """
@@ -79,7 +80,9 @@ def main() -> None:
     recipe = load_recipe(args.recipe)
     config = recipe.system.args
     steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
-    state = {k: v.contiguous() for k, v in read_state(args.checkpoint).items()}
+    state = {
+        k: v.contiguous() for k, v in read_checkpoint(args.checkpoint).state.items()
+    }
     tensors = FILES / f"{recipe.name}.safetensors"
     graph = FILES / f"{recipe.name}.onnx"
     FILES.mkdir(exist_ok=True)

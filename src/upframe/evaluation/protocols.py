@@ -37,7 +37,8 @@ class Protocol:
         mean = which if self.middle else f"mean over {unit}"
         return (
             f"{self.name}: MATLAB bicubic x{scale} where no lq is given, "
-            f"input and output rounded to 8 bits, {channel}, crop {self.crop(scale)}, {mean}"
+            f"input and output rounded to 8 bits, {channel}, "
+            f"crop {self.crop(scale)}, {mean}"
         )
 
 

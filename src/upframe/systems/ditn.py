@@ -33,9 +33,7 @@ Deviations from the authors' code:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -307,42 +305,3 @@ class DITN(nn.Module):
                 x, scale_factor=float(self.scale), mode="bilinear", align_corners=False
             )
         return out
-
-
-def config_from_state(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Constructor arguments of the network that a state dict belongs to.
-
-    The patch cannot be read off and is the authors' 8.
-
-    Args:
-        state: parameter names to tensors.
-
-    Returns:
-        Arguments of :class:`DITN`, or None if these are no weights of a DITN.
-    """
-    marks = ("sft.weight", "conv_after_body.weight", "upsample.0.weight")
-    hidden = state.get("UFONE.0.ITLs.0.ffn.dwconv.weight")
-    if hidden is None:
-        hidden = state.get("UFONE.0.SALs.0.ffn.dwconv.weight")
-    if hidden is None or any(m not in state or state[m].ndim != 4 for m in marks):
-        return None
-    dim = state["sft.weight"].shape[0]
-    scale = math.isqrt(state["upsample.0.weight"].shape[0] // 3)
-    if scale < 1 or dim < 1:
-        return None
-
-    def count(prefix: str) -> int:
-        """Numbered children of a prefix."""
-        tails = (key[len(prefix) :] for key in state if key.startswith(prefix))
-        return len({tail.split(".")[0] for tail in tails})
-
-    return {
-        "scale": scale,
-        "dim": dim,
-        "n_itl": count("UFONE.0.ITLs."),
-        "n_sal": count("UFONE.0.SALs."),
-        "n_ufone": count("UFONE."),
-        "expansion": hidden.shape[0] / (2 * dim),
-        "norm": "layer" if any(".norm1.body." in key for key in state) else "tanh",
-        "residual": "residual_path" in state,
-    }

@@ -1,0 +1,113 @@
+"""Protocols: published numbers, averaging, and data that does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from material import reference
+from upframe.datasets.pictures import read_picture
+from upframe.degradations.bicubic import bicubic_down, to_uint8
+from upframe.errors import InputError, UsageError
+from upframe.evaluation.evaluate import evaluate
+from upframe.metrics import psnr
+from upframe.nn.resize import imresize
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for clip, frames in (("a", 3), ("b", 1)):
+        (tmp_path / "gt" / clip).mkdir(parents=True)
+        for number in range(frames):
+            small = rng.random((9, 12, 3))
+            picture = to_uint8(imresize(small, size=(50, 67)))
+            Image.fromarray(picture).save(tmp_path / "gt" / clip / f"{number}.png")
+    return tmp_path
+
+
+def test_bicubic_by_hand(clips: Path) -> None:
+    report = evaluate(model="bicubic", data=clips, protocol="vid4", metrics=["psnr"])
+    means = []
+    for clip in ("a", "b"):
+        scores = []
+        for file in sorted((clips / "gt" / clip).iterdir()):
+            high = read_picture(file)[:48, :64]
+            low = bicubic_down(high, 4)
+            scores.append(psnr(to_uint8(imresize(low / 255.0, 4)), high))
+        means.append(np.mean(scores))
+    assert report.mean["psnr"] == pytest.approx(np.mean(means), abs=0.01)
+    assert [(c.name, c.frames) for c in report.clips] == [("a", 3), ("b", 1)]
+
+
+def test_frames_and_the_middle_frame(clips: Path) -> None:
+    first = evaluate(model="bicubic", data=clips, protocol="vid4", frames=2)
+    assert [c.frames for c in first.clips] == [2, 1]
+    middle = evaluate(model="bicubic", data=clips, protocol="vimeo90k")
+    assert [c.frames for c in middle.clips] == [1, 1]
+
+
+def test_given_low_resolution_frames_are_used(clips: Path) -> None:
+    for file in sorted((clips / "gt" / "b").iterdir()):
+        (clips / "lq" / "b").mkdir(parents=True)
+        grey = np.full((12, 16, 3), 128, np.uint8)
+        Image.fromarray(read_picture(file)[:48, :64]).save(file)
+        Image.fromarray(grey).save(clips / "lq" / "b" / file.name)
+    made = evaluate(model="bicubic", data=clips, protocol="vid4")
+    assert made.clips[1].scores["psnr"] < made.clips[0].scores["psnr"]
+
+
+def test_the_network_beats_bicubic_on_set5() -> None:
+    data = reference("data/sisr/Set5")
+    ours, bicubic = (
+        evaluate(model=m, data=data, protocol="sisr") for m in ("ditn-s", "bicubic")
+    )
+    assert bicubic.mean["psnr"] == pytest.approx(28.43, abs=0.01)
+    assert ours.mean["psnr"] > bicubic.mean["psnr"] + 0.8
+
+
+def test_the_authors_weights_reach_their_score_on_set5() -> None:
+    report = evaluate(
+        model=str(reference("weights/ditn/DITN_Real_x4.pth")),
+        data=reference("data/sisr/Set5"),
+        protocol="sisr",
+        metrics=["psnr"],
+    )
+    assert report.mean["psnr"] == pytest.approx(32.10, abs=0.005)
+
+
+def test_the_report_is_json(clips: Path) -> None:
+    report = evaluate(model="ditn-s", data=clips, protocol="vid4", frames=1)
+    content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert {"protocol", "model", "mean", "clips", "ms_per_frame"} <= content.keys()
+    assert content["clips"]["a"]["frames"] == 1
+    assert "crop 0" in report.settings
+
+
+def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
+    def run(data: Path, **more: object) -> None:
+        arguments: dict[str, object] = {"model": "bicubic", "protocol": "vid4"}
+        evaluate(data=data, **(arguments | more))  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match="no protocol"):
+        run(clips, protocol="vid5")
+    with pytest.raises(UsageError, match="no metric"):
+        run(clips, metrics=["psnr", "vmaf"])
+    with pytest.raises(UsageError, match="frames"):
+        run(clips, frames=0)
+    with pytest.raises(InputError, match="no folder gt"):
+        run(clips / "gt")
+    with pytest.raises(InputError, match="no pictures"):
+        run(clips, protocol="sisr")
+    (clips / "lq" / "a").mkdir(parents=True)
+    Image.new("RGB", (16, 12)).save(clips / "lq" / "a" / "0.png")
+    with pytest.raises(InputError, match="3 frames in gt and 1 in lq"):
+        run(clips)
+    for number in (1, 2):
+        Image.new("RGB", (9, 9)).save(clips / "lq" / "a" / f"{number}.png")
+    with pytest.raises(InputError, match="not the model's scale"):
+        run(clips)

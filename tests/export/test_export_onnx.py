@@ -1,0 +1,58 @@
+"""ONNX files give what torch gives, at any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import upframe
+from upframe.errors import OutputError
+from upframe.export import onnx as exporter
+from upframe.export.onnx import export_onnx
+from upframe.systems.ditn import DITN
+from upframe.weights.index import find_card, weight_files
+
+
+def _network(**arguments: object) -> DITN:
+    torch.manual_seed(0)
+    network = DITN(dim=8, n_itl=1, n_sal=1, **arguments).eval()  # type: ignore[arg-type]
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"scale": 2}, {"scale": 4, "residual": True}, {"scale": 3, "norm": "layer"}],
+    ids=str,
+)
+def test_export_agrees_with_torch(tmp_path: Path, arguments: dict[str, object]) -> None:
+    export = export_onnx(_network(**arguments), tmp_path / "w.onnx")
+    assert export.difference <= 1e-4
+
+
+def test_an_export_that_differs_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
+    with pytest.raises(OutputError, match="differs"):
+        export_onnx(_network(), tmp_path / "w.onnx")
+    assert not (tmp_path / "w.onnx").exists()
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16, 3), (3, 24, 40, 3), (1, 72, 56, 3)])
+def test_the_bundled_graph_is_the_bundled_network(shape: tuple[int, ...]) -> None:
+    path = weight_files(find_card("ditn-s"))["onnx"]
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    x = np.random.default_rng(1).random(shape, dtype=np.float32)
+    (got,) = session.run(["upscaled"], {"frames": x})
+    with torch.inference_mode():
+        out = upframe.load("ditn-s")(torch.from_numpy(x).permute(0, 3, 1, 2))
+    want = out.clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(got, want, atol=1e-4)

@@ -1,0 +1,84 @@
+"""PSNR and SSIM against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from upframe.metrics import luma, psnr, ssim
+
+rng = np.random.default_rng(3)
+PICTURE = rng.integers(0, 256, (24, 31, 3), dtype=np.uint8)
+
+
+def test_luma_range_is_studio() -> None:
+    black, white = np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)
+    np.testing.assert_allclose([luma(black)[0, 0], luma(white)[0, 0]], [16, 235])
+
+
+def test_psnr_of_a_known_error() -> None:
+    reference = np.full((20, 20, 3), 100, np.uint8)
+    assert psnr(reference + 1, reference, channel="rgb") == pytest.approx(
+        48.1308, abs=1e-4
+    )
+    # a grey step of 1 is 219/255 of a step in studio range
+    assert psnr(reference + 1, reference) == pytest.approx(
+        48.1308 + 20 * np.log10(255 / 219), abs=1e-4
+    )
+
+
+def test_equal_pictures() -> None:
+    assert psnr(PICTURE, PICTURE) == float("inf")
+    assert ssim(PICTURE, PICTURE) == pytest.approx(1)
+
+
+def test_crop_ignores_the_border() -> None:
+    spoiled = PICTURE.copy()
+    spoiled[:4] = 0
+    spoiled[:, -4:] = 255
+    assert psnr(spoiled, PICTURE, crop=4) == float("inf")
+    assert ssim(spoiled, PICTURE, crop=4) == pytest.approx(1)
+    assert psnr(spoiled, PICTURE, crop=3) < 60
+
+
+def test_ssim_matches_its_definition_at_one_position() -> None:
+    other = rng.integers(0, 256, (11, 11, 3), dtype=np.uint8)
+    patch = PICTURE[:11, :11]
+    g = np.exp(-((np.arange(11) - 5.0) ** 2) / 4.5)
+    w = np.outer(g, g) / g.sum() ** 2
+    a, b = luma(patch), luma(other)
+    mean_a, mean_b = (w * a).sum(), (w * b).sum()
+    var_a, var_b = (w * (a - mean_a) ** 2).sum(), (w * (b - mean_b) ** 2).sum()
+    both = (w * (a - mean_a) * (b - mean_b)).sum()
+    c1, c2 = 2.55**2, 7.65**2
+    want = (
+        (2 * mean_a * mean_b + c1)
+        * (2 * both + c2)
+        / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    )
+    assert ssim(patch, other) == pytest.approx(want, rel=1e-9)
+
+
+@given(st.integers(1, 60))
+def test_more_noise_scores_lower(strength: int) -> None:
+    grey = np.full((16, 16, 3), 128, np.int16)
+    noise = np.where(np.indices((16, 16)).sum(0) % 2, 1, -1)[..., None]
+    weak, strong = (
+        (grey + noise * s).astype(np.uint8) for s in (strength, strength + 5)
+    )
+    reference = grey.astype(np.uint8)
+    assert psnr(strong, reference) < psnr(weak, reference)
+    assert ssim(strong, reference) < ssim(weak, reference)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_refuses_what_cannot_be_compared(metric: object) -> None:
+    assert callable(metric)
+    with pytest.raises(ValueError, match="sizes differ"):
+        metric(PICTURE, PICTURE[:-1])
+    with pytest.raises(ValueError, match="leaves nothing"):
+        metric(PICTURE, PICTURE, crop=12)
+    with pytest.raises(ValueError, match="unknown channel"):
+        metric(PICTURE, PICTURE, channel="u")

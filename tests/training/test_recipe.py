@@ -1,0 +1,51 @@
+"""Recipes are strict and say what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from upframe.errors import UsageError
+from upframe.systems.ditn import DITN
+from upframe.training.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    DITN(**recipe.system.args)
+
+
+def test_overrides() -> None:
+    recipe = load_recipe(
+        RECIPES / "ditn-s.yaml", ("optimiser.lr=5e-4", "data.batch=2", "seed=9")
+    )
+    assert (recipe.optimiser.lr, recipe.data.batch, recipe.seed) == (5e-4, 2, 9)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimiser.rate=1", "optimiser.rate"),
+        ("data.batch=0", "data.batch"),
+        ("data.batch", "no '='"),
+        ("seed.more=1", "no further settings"),
+        ("system.name=ditto", "system.name"),
+    ],
+)
+def test_faults_are_named(override: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_recipe(RECIPES / "ditn-s.yaml", (override,))
+
+
+def test_a_missing_or_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_recipe(tmp_path / "absent.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(UsageError, match="no valid YAML"):
+        load_recipe(broken)

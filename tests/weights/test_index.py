@@ -1,0 +1,61 @@
+"""The bundled models fit their cards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import upframe
+from upframe.errors import UsageError, WeightsError
+from upframe.weights import index
+from upframe.weights.card import ModelCard, WeightFile
+
+CARDS = upframe.list_models()
+
+
+def test_names_and_presets() -> None:
+    names = [card.name for card in CARDS]
+    assert names == sorted(names)
+    assert {"bicubic", "ditn-s", "lanczos"} <= set(names)
+    for preset in ("fast", "balanced", "best", "restore"):
+        assert index.find_card(preset).name in names
+    with pytest.raises(UsageError, match="ditn-s"):
+        index.find_card("ditn")
+
+
+@pytest.mark.parametrize("card", [c for c in CARDS if c.files], ids=lambda c: c.name)
+def test_bundled_files_match_their_cards(card: ModelCard) -> None:
+    paths = index.weight_files(card)
+    assert set(paths) == {"onnx", "safetensors"}
+    assert sum(file.bytes for file in card.files.values()) < 2**20
+    root = Path(__file__).parents[2]
+    assert (root / card.recipe).is_file()
+    assert card.licence
+    assert card.data
+    assert card.steps > 0
+
+
+def test_damaged_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "FILES", tmp_path)
+    (tmp_path / "w.onnx").write_bytes(b"other")
+    file = WeightFile(name="w.onnx", sha256="0" * 64, bytes=5)
+    card = ModelCard(
+        name="w", system="ditn", scale=4, summary="", licence="", files={"onnx": file}
+    )
+    with pytest.raises(WeightsError, match="does not match"):
+        index.weight_files(card)
+    gone = file.model_copy(update={"name": "gone.onnx"})
+    with pytest.raises(WeightsError, match="missing"):
+        index.weight_files(card.model_copy(update={"files": {"onnx": gone}}))
+
+
+def test_needs_no_torch() -> None:
+    code = (
+        "import sys, upframe; upframe.list_models(); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
