@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from upframe.datasets.pairs import PairCache
-from upframe.errors import RuntimeFailure, UsageError
+from upframe.errors import Interrupted, RuntimeFailure, UsageError
 from upframe.training.loop import Trainer, learning_rate, train
 from upframe.training.recipe import Recipe
 
@@ -97,6 +98,20 @@ def test_resume_is_exact(recipe: Recipe, tmp_path: Path) -> None:
         assert torch.equal(saved["params"][key], value), key
     for key, value in whole.averaged().items():
         assert torch.equal(saved["params_ema"][key], value), key
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step(recipe: Recipe, number: int) -> None:
+    def stop(line: dict[str, object]) -> None:
+        if line["event"] == "train":
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="step 4"):
+        train(recipe, report=stop)
+    assert signal.getsignal(number) is before
+    saved = torch.load(recipe.folder / "last.ckpt", weights_only=True)
+    assert saved["step"] == 4
 
 
 def test_a_step_without_a_finite_loss_changes_nothing(recipe: Recipe) -> None:

@@ -86,6 +86,12 @@ class FeedForward(nn.Module):
         return out
 
 
+def _inverse_length(x: Tensor) -> Tensor:
+    """1 / |x| along the last axis, which is kept; zero vectors give a large number."""
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return length.clamp_min(1e-12).reciprocal()
+
+
 class ISA(nn.Module):
     """Inner-patch self-attention: channels of one patch attend to each other.
 
@@ -110,9 +116,11 @@ class ISA(nn.Module):
                 self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True
             )
         )
-        q = F.normalize(q, dim=-1)
-        k = F.normalize(k, dim=-1)
-        attention = ((q @ k.transpose(-2, -1)) * self.temperature).softmax(dim=-1)
+        # Cosines are products divided by lengths: dividing the small C×C map instead of
+        # q and k saves two passes over the full map.
+        cosines = (q @ k.transpose(-2, -1)) * _inverse_length(q)
+        cosines = cosines * _inverse_length(k).transpose(-2, -1)
+        attention = (cosines * self.temperature).softmax(dim=-1)
         out: Tensor = self.project_out((attention @ v).reshape(size))
         return out
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,13 +24,39 @@ import torch
 from torch import Tensor, nn
 
 from upframe.datasets.pairs import PairCache
-from upframe.errors import RuntimeFailure, UsageError
+from upframe.errors import Interrupted, RuntimeFailure, UsageError
 from upframe.systems.ditn import DITN
 from upframe.training.recipe import OptimiserConfig, Recipe
 from upframe.training.validation import ValidationSet
 
 _MOST_BAD_STEPS = 100
 """Consecutive steps without a finite loss after which training gives up."""
+
+
+@contextmanager
+def _stop_request() -> Iterator[Callable[[], bool]]:
+    """Turns Ctrl-C and SIGTERM into an answer to "stop after this step?".
+
+    An exception amid a step would leave weights, average and step number of different
+    moments, and a resume from them would not be exact. A second Ctrl-C does interrupt.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -197,6 +227,7 @@ def train(
             checkpoint does not fit.
         InputError: if the training or validation data cannot be read.
         RuntimeFailure: if the loss stays not finite.
+        Interrupted: after Ctrl-C or SIGTERM; the step was finished and saved.
     """
     begin = time.monotonic()
     if threads is not None:
@@ -222,7 +253,10 @@ def train(
 
     folder.mkdir(parents=True, exist_ok=True)
     steps = recipe.optimiser.steps
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+    with (
+        (folder / "log.jsonl").open("a", encoding="utf-8") as log,
+        _stop_request() as must_stop,
+    ):
 
         def write(line: dict[str, Any]) -> None:
             log.write(json.dumps(line) + "\n")
@@ -269,9 +303,14 @@ def train(
             if now - saved > recipe.checkpoint_minutes * 60:
                 trainer.save(last)
                 saved = now
-            if minutes is not None and now - begin > minutes * 60:
+            if must_stop() or (minutes is not None and now - begin > minutes * 60):
                 break
         trainer.save(last)
+        if must_stop():
+            raise Interrupted(
+                f"Training of {recipe.name} was stopped at step {trainer.step}.",
+                "Continue it with --resume auto.",
+            )
         if trainer.step >= steps:
             validate()
     return TrainingReport(
