@@ -59,7 +59,7 @@ class WeightsError(UpframeError):
     """A model file is missing, damaged, of another size, or of no known system."""
 
 
-class RuntimeFailure(UpframeError):
+class RuntimeFailure(UpframeError):  # noqa: N818 - the name says which side failed
     """A network could not be run or gave a result that is no picture."""
 
 

@@ -6,12 +6,14 @@ import importlib.util
 import json
 import platform
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from upframe._version import __version__
 from upframe.media import versions
+from upframe.media.images import is_image_collection, probe_images
 from upframe.media.probe import probe as probe_file
 from upframe.runtimes.devices import available_memory, has_cuda, usable_cores
 from upframe.weights.index import PRESETS, find_card, list_models
@@ -26,7 +28,9 @@ def probe(
     as_json: _Json = False,
 ) -> None:
     """Tell what a video file holds."""
-    info = probe_file(input)
+    path = Path(input)
+    pictures = is_image_collection(path)
+    info = probe_images(path) if pictures else probe_file(path)
     if as_json:
         print(json.dumps(info.to_dict(), indent=2))
         return

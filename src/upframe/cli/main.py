@@ -87,7 +87,8 @@ def _explain(exc: Exception) -> int:
     """Say what an exception that is not ours means, without a traceback."""
     if hasattr(exc, "format_message"):
         # Usage errors of the argument parser; it carries its own exit code.
-        console.say(f"upframe: {exc.format_message()} See: upframe --help")
+        message = str(exc.format_message()).splitlines()[0].rstrip(". ")
+        console.say(f"upframe: {message}. See upframe --help")
         return int(getattr(exc, "exit_code", 2))
     if os.environ.get("UPFRAME_DEBUG"):
         raise exc

@@ -124,9 +124,17 @@ def upscale(
         fresh=fresh,
     )
     failed = 0
-    for name in inputs:
+    targets = [_target(name, output, several=len(inputs) > 1) for name in inputs]
+    owners: dict[str, str] = {}
+    for name, target in zip(inputs, targets, strict=True):
+        if target is None or owners.setdefault(target, name) == name:
+            continue
+        raise UsageError(
+            f"{owners[target]} and {name} would both become {target}.",
+            "Run them one by one with -o.",
+        )
+    for name, target in zip(inputs, targets, strict=True):
         try:
-            target = _target(name, output, several=len(inputs) > 1)
             _one(name, target, options, never, dry_run, as_json, quiet)
         except UpframeError as exc:
             if len(inputs) == 1:

@@ -309,6 +309,11 @@ def _decide(
         size=options.size,
         height_only=options.height,
     )
+    if (target.width + 128) * (target.height + 128) >= 2**28:
+        raise UsageError(
+            f"{target.width}x{target.height} is larger than a video picture can be.",
+            "Ask for less with --scale, --size or --height.",
+        )
     output, kind, suffix, pattern = _destination(path, dst, info, target, card.scale)
     if kind != "pipe":
         assert output is not None
@@ -383,8 +388,9 @@ def _destination(
     text = os.fspath(dst)
     output = Path(text)
     suffix = output.suffix.lower()
-    if re.search(r"%0?\d*d", output.name):
-        if suffix not in IMAGE_OUTPUTS:
+    if "%" in output.name:
+        one = re.fullmatch(r"[^%]*%0?\d*d[^%]*", output.name)
+        if one is None or suffix not in IMAGE_OUTPUTS:
             raise UsageError(
                 f"{dst} is no pattern for pictures.", "For example: out/%06d.png."
             )

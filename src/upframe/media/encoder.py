@@ -59,7 +59,11 @@ class Encoder:
             )
         except (av.error.FFmpegError, OSError) as exc:
             raise output_error(exc, path) from exc
-        self._stream = add_video_stream(self._container, format)
+        try:
+            self._stream = add_video_stream(self._container, format)
+        except UsageError:
+            self.abort()
+            raise
 
     def write(self, pixels: Pixels) -> None:
         """Encode the next frame, (H, W, 3 or 4), uint8 or uint16."""
@@ -150,4 +154,11 @@ def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
             f"{format.pix_fmt} with {wanted}.",
             "Check -c:v, --crf, --pix-fmt and -e.",
         ) from exc
+    # What is left over was asked for and not understood.
+    unknown = sorted(set(context.options) & set(format.options))
+    if unknown:
+        raise UsageError(
+            f"{format.encoder} has no option {', '.join(unknown)}.",
+            "Check -e and --crf against the encoder's documentation.",
+        )
     return stream

@@ -31,6 +31,7 @@ ENCODERS = {
 """Names that people use for codecs, to FFmpeg's encoders."""
 
 _CRF = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libvpx-vp9": 20}
+_CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast"},
     "libx265": {"preset": "fast", "x265-params": "log-level=error"},
@@ -144,6 +145,11 @@ def choose_format(
     settings = {**_DEFAULTS.get(encoder, {})}
     if encoder in _CRF or crf is not None:
         settings["crf"] = str(_CRF.get(encoder, 20) if crf is None else crf)
+    top = _CRF_TOP.get(encoder)
+    if crf is not None and top is not None and not 0 <= crf <= top:
+        raise UsageError(
+            f"--crf {crf} is outside 0 to {top} of {encoder}.", "Lower is better."
+        )
     if encoder == "prores_ks":
         settings["profile"] = "4444" if "444" in pix_fmt else "hq"
     if encoder == "libx265":

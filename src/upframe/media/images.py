@@ -29,6 +29,7 @@ from upframe.media.container import friendly_errors, open_input
 from upframe.media.encoder import output_error
 from upframe.media.formats import IMAGE_OUTPUTS, IMAGE_SUFFIXES
 from upframe.media.frames import Frame, SourceInfo
+from upframe.media.probe import MediaInfo, VideoInfo
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -168,6 +169,32 @@ class ImageSource:
                     "Pictures of one video have one size: sort them into folders.",
                 )
             yield Frame(to_rgb(picture), index, 1, path.stem)
+
+
+def probe_images(path: Path) -> MediaInfo:
+    """What a folder or pattern of pictures holds, told as for a video.
+
+    Raises:
+        InputError: there are no pictures, or the first cannot be decoded.
+    """
+    info = ImageSource(path, rate=Fraction(25)).info
+    video = VideoInfo(
+        index=0,
+        codec=info.codec,
+        width=info.width,
+        height=info.height,
+        pix_fmt=info.pix_fmt,
+        depth=info.depth,
+        alpha=info.alpha,
+        sar=info.sar,
+        rate=info.rate,
+        time_base=info.time_base,
+        frames=info.frames,
+        duration=float(info.frames / info.rate),
+        colour=info.colour,
+        field_order=1,
+    )
+    return MediaInfo(str(path), "pictures", video.duration, video, (), 0)
 
 
 class ImageEncoder:

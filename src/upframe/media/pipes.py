@@ -6,6 +6,7 @@ from typing import IO
 
 from upframe.errors import OutputError, UsageError
 from upframe.media.colour import FULL, FromRGB, Pixels
+from upframe.media.encoder import output_error
 from upframe.media.formats import VideoFormat
 
 _Y4M = {
@@ -53,7 +54,10 @@ class PipeEncoder:
 
     def close(self) -> None:
         """Flush; the stream itself stays open."""
-        self._stream.flush()
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            raise output_error(exc, "standard output") from exc
 
     def abort(self) -> None:
         """What was written cannot be taken back."""
@@ -63,3 +67,5 @@ class PipeEncoder:
             self._stream.write(data)
         except BrokenPipeError as exc:
             raise OutputError("The reader of the pipe has gone.") from exc
+        except OSError as exc:
+            raise output_error(exc, "standard output") from exc

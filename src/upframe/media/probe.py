@@ -167,7 +167,9 @@ def probe(path: str | Path) -> MediaInfo:
             StreamInfo(
                 index=stream.index,
                 type=stream.type,
-                codec=stream.codec_context.name if stream.codec_context else "",
+                codec=stream.codec_context.codec.canonical_name
+                if stream.codec_context
+                else "",
                 language=stream.metadata.get("language"),
                 title=stream.metadata.get("title"),
                 attached_picture=bool(stream.disposition & Disposition.attached_pic),

@@ -53,8 +53,8 @@ def scan(path: Path) -> Extent:
         packets, end = 0, 0.0
         try:
             for packet in container.demux():
-                if packet.stream.index == video.index and packet.size:
-                    packets += 1
+                mine = packet.stream.index == video.index and not packet.is_discard
+                packets += bool(mine and packet.size)
                 at = packet.pts if packet.pts is not None else packet.dts
                 if at is not None and packet.time_base:
                     stop = (at + (packet.duration or 0)) * packet.time_base
@@ -93,7 +93,7 @@ class FileSource:
     ) -> None:
         self._name = str(source) if isinstance(source, Path) else "standard input"
         self._start, self._duration = start, duration
-        self._damaged = 0
+        self._damaged = self._packets = self._decoded_frames = self._marred = 0
         self._container = open_input(source, format=format, **(demuxer or {}))
         self.warnings: list[str] = []
         try:
@@ -146,9 +146,18 @@ class FileSource:
                 "Check that it plays elsewhere"
                 + (", and that --start lies inside it." if self._start else "."),
             )
-        if self._damaged:
+        lost = 0
+        if not self.info.interlaced and not self._fields and self._duration is None:
+            # Fields may be coded in packets of their own, two to a frame.
+            lost = self._packets - self._decoded_frames
+        if max(lost, self._damaged) > 0:
             self.warnings.append(
-                f"{self._damaged} damaged packets of the input were skipped."
+                f"{max(lost, self._damaged)} coded frames of the input are damaged "
+                "and gave no picture."
+            )
+        if self._marred:
+            self.warnings.append(
+                f"{self._marred} frames of the input are damaged and show it."
             )
         if resized:
             self.warnings.append(
@@ -175,8 +184,13 @@ class FileSource:
             except av.error.FFmpegError:
                 self._damaged += 1
                 packet = None
+            if packet is not None and packet.size and not packet.is_discard:
+                self._packets += 1
             try:
-                yield from decoder.decode(packet if packet and packet.size else None)
+                for frame in decoder.decode(packet if packet and packet.size else None):
+                    self._decoded_frames += 1
+                    self._marred += frame.is_corrupt
+                    yield frame
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
@@ -197,6 +211,7 @@ class FileSource:
                 "The file may be damaged or cut off; check that it plays elsewhere.",
             )
         header = describe_video(self._container, self._stream)
+        self._fields = header.field_order > 1 or any(f.interlaced_frame for f in early)
         frame = early[0]
         pix_fmt = frame.format.name
         time_base = Fraction(frame.time_base or header.time_base)
@@ -254,7 +269,8 @@ class FileSource:
     def _check_extent(self, extent: Extent | None) -> None:
         if extent is None:
             return
-        slack = max(0.25, 2.5 / float(self.info.rate))
+        frame = 1 / float(self.info.rate)
+        slack = max(0.25, 2.5 * frame)
         needed = extent.declared
         if self._duration is not None:
             needed = min(needed, self._start + self._duration)
@@ -265,6 +281,11 @@ class FileSource:
                 f"ends after {extent.end:.2f} s ({extent.packets} frames).",
                 "Fetch it again, or take the part that is there with "
                 f"--duration {max(0.0, extent.end - slack - self._start):.2f}.",
+            )
+        if extent.end < needed - 1.5 * frame:
+            self.warnings.append(
+                f"The input declares {extent.declared:.3f} s and ends after "
+                f"{extent.end:.3f} s: its last frames may be cut off."
             )
 
 
