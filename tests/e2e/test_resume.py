@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from fractions import Fraction
 
 import pytest
 
@@ -20,16 +21,35 @@ from e2e_support import (
     run,
     upscale,
 )
-from media_factory import Audio, describe, write_images
+from media_factory import Audio, describe, write_clip, write_images
 
 CHUNK = 4
 FRAMES = 40
 
 
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A movie, large enough for a run to take a moment, and its uninterrupted run."""
+    folder = tmp_path_factory.mktemp("shelf")
+    movie = write_clip(
+        folder / "in.mp4",
+        frames=FRAMES,
+        size=(128, 96),
+        audio=[Audio()],
+        scenes=(13,),
+    )
+    upscale(movie, folder / "out.mp4", scale=4, chunk_frames=CHUNK, threads=1)
+    return movie, describe(folder / "out.mp4")
+
+
 @pytest.fixture
-def movie(clip):
-    # large enough that a run takes a second or so
-    return clip(frames=FRAMES, size=(160, 120), audio=[Audio()], scenes=(13,))
+def movie(shelf):
+    return shelf[0]
+
+
+@pytest.fixture
+def reference(shelf):
+    return shelf[1]
 
 
 def arguments(movie, target, *more):
@@ -67,13 +87,6 @@ def wait_for(process, condition, seconds=60):
             return False
         time.sleep(0.002)
     raise AssertionError("nothing happened")
-
-
-@pytest.fixture
-def reference(movie, tmp_path):
-    target = tmp_path / "reference.mp4"
-    upscale(movie, target, scale=4, chunk_frames=CHUNK, threads=1)
-    return describe(target)
 
 
 def finish(movie, target, *more):
@@ -206,14 +219,18 @@ def test_other_options_are_refused_with_the_reason(movie, tmp_path, changed):
     assert chunks_done(target) == before
 
 
-def test_another_input_is_refused(movie, clip, tmp_path):
+def test_another_input_is_refused(clip, tmp_path):
     target = tmp_path / "out.mp4"
+    movie = clip(frames=FRAMES, size=(128, 96))
     _half_done(movie, target)
-    clip(frames=FRAMES, size=(160, 120), scenes=(20,))  # under the same name
+    clip(frames=FRAMES, size=(128, 96), scenes=(20,))  # under the same name
     done = subprocess.run(
         arguments(movie, target),
-        capture_output=True, timeout=60, env=environment(), check=False,
-    )  # fmt: skip
+        capture_output=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
     assert done.returncode == 1
     assert b"input" in done.stderr
     assert b"--fresh" in done.stderr
@@ -233,7 +250,7 @@ def test_fresh_with_other_options(movie, tmp_path):
     _half_done(movie, target)
     finish(movie, target, "--fresh", "--scale", "2")
     out = describe(target)
-    assert out.size == (320, 240)
+    assert out.size == (256, 192)
     assert out.numbers == list(range(FRAMES))
 
 
@@ -301,12 +318,13 @@ def test_replacing_keeps_the_old_file_until_the_new_is_whole(movie, tmp_path):
     assert describe(target).numbers == list(range(FRAMES))
 
 
-def test_pictures_resume_too(movie, tmp_path):
+def test_pictures_resume_too(clip, tmp_path):
+    movie = clip(frames=24, size=(64, 48))
     box = tmp_path / "box"
     box.mkdir()
     target = box / "frames"
     process = start(arguments(movie, target))
-    assert wait_for(process, lambda: chunks_done(target) >= 3)
+    assert wait_for(process, lambda: chunks_done(target) >= 2)
     process.kill()
     process.communicate()
     assert not target.exists()
@@ -330,9 +348,7 @@ def test_a_folder_of_pictures_resumes(tmp_path):
 
 def test_variable_frame_rate_resumes_exactly(clip, tmp_path):
     pts = [i * 40 + (i * i) % 17 for i in range(30)]
-    from fractions import Fraction
-
-    movie = clip("in.mkv", pts=pts, time_base=Fraction(1, 1000), size=(160, 120))
+    movie = clip("in.mkv", pts=pts, time_base=Fraction(1, 1000), size=(96, 64))
     target = tmp_path / "out.mkv"
     process = start(arguments(movie, target))
     assert wait_for(process, lambda: chunks_done(target) >= 3)
