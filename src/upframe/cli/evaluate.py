@@ -16,23 +16,34 @@ from upframe.evaluation.evaluate import evaluate as run
 def evaluate(
     model: Annotated[str, typer.Option(help="Model, preset or weight file.")],
     data: Annotated[
-        Path, typer.Option(help="DIR/gt/<clip>/*.png, for sisr DIR/*.png.")
+        Path,
+        typer.Option(
+            help="Folder with gt/<clip>/*.png and perhaps lq/<clip>/*.png; for sisr "
+            "with *.png; for real with <clip>/*.png."
+        ),
     ],
-    protocol: Annotated[str, typer.Option(help="sisr, vid4, reds4 or vimeo90k.")],
-    metrics: Annotated[str, typer.Option(help="Some of psnr,ssim.")] = "psnr,ssim",
+    protocol: Annotated[str, typer.Option(help="sisr, vid4, reds4, vimeo90k or real.")],
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Some of psnr,ssim. Default: all that the protocol allows."),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Only the first frames of each clip.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Default: all cores.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Score a model on a test set as published tables do."""
-    names = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    names = None
+    if metrics is not None:
+        names = [name.strip() for name in metrics.split(",") if name.strip()]
 
     def show(clip: ClipScore) -> None:
-        console.say(_line(clip.name, clip.scores))
+        print(_line(clip.name, clip.frames, clip.scores), flush=True)
 
     report = run(
         model=model,
@@ -48,9 +59,11 @@ def evaluate(
     if as_json:
         console.emit(report.to_dict())
         return
+    print(_line("mean", sum(clip.frames for clip in report.clips), report.mean))
     console.say(report.settings)
-    print(f"{_line('mean', report.mean)}   {report.ms_per_frame:.1f} ms a frame")
+    console.say(f"{report.model}: {report.ms_per_frame:.1f} ms a frame")
 
 
-def _line(name: str, scores: Mapping[str, float]) -> str:
-    return f"{name:<16}" + "   ".join(f"{k} {v:.4f}" for k, v in scores.items())
+def _line(name: str, frames: int, scores: Mapping[str, float]) -> str:
+    values = "".join(f"  {metric} {value:8.4f}" for metric, value in scores.items())
+    return f"{name:<20} {frames:>6} frames{values}"

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from upframe.datasets.pictures import list_pictures, read_picture
-from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint8
+from upframe.degradations.bicubic import to_uint8
 from upframe.engine.models import resolve_model
 from upframe.errors import InputError, RuntimeFailure, UsageError
+from upframe.evaluation.clips import Clip, Picture, find_clips, missing_clips
 from upframe.evaluation.protocols import Protocol, find_protocol
 from upframe.metrics import psnr, ssim
-from upframe.runtimes.base import Runtime
+from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.make import open_runtime
-
-Picture = NDArray[np.uint8]
 
 METRICS: Mapping[str, Callable[..., float]] = MappingProxyType(
     {"psnr": psnr, "ssim": ssim}
@@ -40,7 +38,7 @@ class ClipScore:
 
     name: str
     frames: int
-    """Frames that were scored."""
+    """Frames that were scored; that were upscaled, where nothing is scored."""
     scores: Mapping[str, float]
     """Metric to mean over these frames."""
 
@@ -52,19 +50,21 @@ class EvaluationReport:
     protocol: str
     model: str
     settings: str
-    """One sentence with everything that decides the scores."""
+    """One line with everything that decides the scores."""
     mean: Mapping[str, float]
     """Metric to mean over clips."""
     clips: tuple[ClipScore, ...]
     ms_per_frame: float
-    """Wall-clock time of the model alone, per frame, in milliseconds."""
+    """Wall-clock time of the model alone, without reading and a warm-up, per frame."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``upframe evaluate --json`` prints it."""
+        """As ``upframe evaluate --json`` prints it.
+
+        An infinite PSNR, that of equal pictures, is null: JSON has no infinity.
+        """
         return {
             "protocol": self.protocol,
             "model": self.model,
-            "settings": self.settings,
             "mean": {k: _finite(v) for k, v in self.mean.items()},
             "clips": {
                 clip.name: {
@@ -77,21 +77,12 @@ class EvaluationReport:
         }
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """Where the frames of a clip are."""
-
-    name: str
-    high: tuple[Path, ...]
-    low: tuple[Path, ...] | None
-
-
 def evaluate(
     *,
     model: str,
-    data: Path,
+    data: Path | str,
     protocol: str,
-    metrics: Sequence[str] = ("psnr", "ssim"),
+    metrics: Sequence[str] | None = None,
     frames: int | None = None,
     device: str = "auto",
     runtime: str = "auto",
@@ -103,9 +94,11 @@ def evaluate(
     Args:
         model: name of a model or preset, or a weight file.
         data: for ``sisr`` a folder of pictures; else a folder with ``gt/<clip>/`` and
-            perhaps ``lq/<clip>/``. What is not in ``lq`` is made from ``gt``.
-        protocol: ``sisr``, ``vid4``, ``reds4`` or ``vimeo90k``.
-        metrics: of ``psnr`` (dB) and ``ssim`` (at most 1).
+            perhaps ``lq/<clip>/``. What is not in ``lq`` is made from ``gt``. For
+            ``real`` a folder with ``lq/<clip>/`` or ``<clip>/``.
+        protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k`` or ``real``.
+        metrics: of ``psnr`` (dB) and ``ssim`` (at most 1); None for all that the
+            protocol allows, which for ``real`` are none: it tells the time only.
         frames: only the first frames of each clip; None for all.
         device: as for ``upframe upscale``.
         runtime: likewise.
@@ -116,154 +109,164 @@ def evaluate(
         The scores. Pictures are compared after rounding to 8 bits.
 
     Raises:
-        UsageError: if a name does not exist.
-        InputError: if the data is missing, empty or does not fit together.
-        WeightsError: if the model's file is damaged.
-        MissingExtraError: if Pillow, or torch for a weight file, is not installed.
-        RuntimeFailure: if the model fails.
+        UsageError: a name does not exist, or does not go with the protocol.
+        InputError: the data is missing, empty or does not fit together.
+        WeightsError: the model's file is damaged.
+        MissingExtraError: Pillow, or torch for a weight file, is not installed.
+        RuntimeFailure: the model fails.
     """
     rules = find_protocol(protocol)
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise UsageError(
-            f"There is no metric {', '.join(map(repr, unknown)) or 'named'}.",
-            f"Use some of: {', '.join(METRICS)}.",
-        )
+    names = _check_metrics(rules, metrics)
     if frames is not None and frames < 1:
-        raise UsageError(f"frames must be at least 1, got {frames}.")
-    clips = _find_clips(data, rules)
+        raise UsageError(f"frames must be at least 1, got {frames}.", "Use 1 or more.")
+    if frames is not None and rules.frames == "middle":
+        raise UsageError(
+            f"The protocol {rules.name} scores the middle frame of whole clips, so "
+            "their frames cannot be limited.",
+            "Leave --frames away.",
+        )
+    clips = find_clips(Path(data), rules)
     chosen = resolve_model("balanced", model)
     runner = open_runtime(
         chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
     )
     scale = chosen.card.scale
-    clock = _Clock()
+    low, _ = clips[0].read(0, scale)
+    _Timed(runner).warm_up(low)
+    seconds, count = 0.0, 0
     results = []
     for clip in clips:
-        result = _score_clip(clip, runner, rules, metrics, frames, clock)
+        session = _Timed(runner)
+        result = _score_clip(clip, session, rules, names, frames)
+        seconds, count = seconds + session.seconds, count + session.frames
         results.append(result)
         if progress is not None:
             progress(result)
-    mean = {m: float(np.mean([r.scores[m] for r in results])) for m in metrics}
+    settings = rules.describe(scale, made=any(not clip.low for clip in clips))
+    if missing := missing_clips(clips, rules):
+        settings += f"; of the published set {', '.join(missing)} are missing"
+    if frames is not None:
+        settings += f"; only the first {frames} frames of each clip"
     return EvaluationReport(
         protocol=rules.name,
         model=chosen.card.name,
-        settings=rules.describe(scale),
-        mean=mean,
+        settings=settings,
+        mean={m: float(np.mean([r.scores[m] for r in results])) for m in names},
         clips=tuple(results),
-        ms_per_frame=1e3 * clock.seconds / max(1, clock.frames),
+        ms_per_frame=1e3 * seconds / count,
     )
 
 
-class _Clock:
-    """Time spent in the model."""
-
-    seconds = 0.0
-    frames = 0
+def _check_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str, ...]:
+    if metrics is None:
+        return tuple(METRICS) if rules.has_truth else ()
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise UsageError(
+            f"There is no metric {', '.join(map(repr, unknown)) or 'named'} in this "
+            "version.",
+            f"There are: {', '.join(METRICS)}.",
+        )
+    if not rules.has_truth:
+        raise UsageError(
+            f"The protocol {rules.name} has no ground truth, which "
+            f"{' and '.join(dict.fromkeys(metrics))} need; metrics that need none are "
+            f"not in this version. There are: {', '.join(METRICS)}.",
+            "Leave --metrics away to run and time the model, or use another protocol.",
+        )
+    return tuple(dict.fromkeys(metrics))
 
 
 def _finite(value: float) -> float | None:
-    """Equal pictures have infinite PSNR, which JSON cannot hold."""
     return round(value, 6) if math.isfinite(value) else None
 
 
-def _find_clips(data: Path, rules: Protocol) -> list[_Clip]:
-    if rules.single:
-        return [_Clip(file.stem, (file,), None) for file in list_pictures(data)]
-    truth = data / "gt"
-    if not truth.is_dir():
-        raise InputError(
-            f"{data} has no folder gt.", "Put the clips in DIR/gt/<clip>/*.png."
-        )
-    names = rules.clips or sorted(p.name for p in truth.iterdir() if p.is_dir())
-    if not names:
-        raise InputError(f"{truth} holds no clips.", "Put them in DIR/gt/<clip>/*.png.")
-    clips = []
-    for name in names:
-        high = list_pictures(truth / name)
-        low = None
-        if (data / "lq" / name).is_dir():
-            low = list_pictures(data / "lq" / name)
-            if len(low) != len(high):
-                raise InputError(
-                    f"Clip {name} has {len(high)} frames in gt and {len(low)} in lq.",
-                    "Both must hold the same frames.",
-                )
-        clips.append(_Clip(name, tuple(high), None if low is None else tuple(low)))
-    return clips
+class _Timed:
+    """A session on 8-bit frames that knows how long the model took."""
 
+    def __init__(self, runner: Runtime) -> None:
+        self._session = runner.session()
+        self.scale = runner.card.scale
+        self.frames = 0
+        """Frames that were given."""
+        self.seconds = 0.0
+        """Time inside the model."""
 
-def _read(clip: _Clip, number: int, scale: int) -> tuple[Picture, Picture]:
-    """Low- and high-resolution frame."""
-    high = crop_to_multiple(read_picture(clip.high[number]), scale)
-    if clip.low is None:
-        if 0 in high.shape:
-            raise InputError(f"{clip.high[number]} is smaller than the scale {scale}.")
-        return bicubic_down(high, scale), high
-    low = read_picture(clip.low[number])
-    if low.shape[0] * scale != high.shape[0] or low.shape[1] * scale != high.shape[1]:
-        raise InputError(
-            f"{clip.low[number]} is {low.shape[1]}x{low.shape[0]}, its gt "
-            f"{high.shape[1]}x{high.shape[0]}: not the model's scale {scale}.",
-            "Use data of this scale, or leave lq away.",
-        )
-    return low, high
+    def push(self, low: Picture) -> list[Picture]:
+        """Give (h, w, 3), get what is ready, (s*h, s*w, 3)."""
+        frame = np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
+        self.frames += 1
+        return self._timed(lambda: self._session.push(frame))
+
+    def flush(self) -> list[Picture]:
+        """Get the rest."""
+        return self._timed(self._session.flush)
+
+    def warm_up(self, low: Picture) -> None:
+        """Run one frame and forget it: the first run of a model prepares the others."""
+        self.push(low)
+        self.flush()
+
+    def _timed(self, call: Callable[[], list[FloatFrame]]) -> list[Picture]:
+        begin = time.perf_counter()
+        outputs = call()
+        self.seconds += time.perf_counter() - begin
+        return [to_uint8(output) for output in outputs]
 
 
 def _score_clip(
-    clip: _Clip,
-    runner: Runtime,
+    clip: Clip,
+    session: _Timed,
     rules: Protocol,
     metrics: Sequence[str],
     frames: int | None,
-    clock: _Clock,
 ) -> ClipScore:
-    scale = runner.card.scale
-    count = min(frames or len(clip.high), len(clip.high))
-    scored = [count // 2] if rules.middle else list(range(count))
+    scale = session.scale
+    count = min(frames or len(clip), len(clip))
+    wanted = {count // 2} if rules.frames == "middle" else set(range(count))
     values: dict[str, list[float]] = {name: [] for name in metrics}
-    waiting: list[Picture] = []
+    truths: deque[Picture | None] = deque()
+    done = 0
 
-    def lows() -> Iterator[Picture]:
-        for number in range(count):
-            low, high = _read(clip, number, scale)
-            waiting.append(high)
-            yield low
+    def take(outputs: list[Picture]) -> None:
+        nonlocal done
+        for result in outputs:
+            truth = truths.popleft()
+            if truth is not None and done in wanted:
+                for name in metrics:
+                    values[name].append(
+                        _score(name, result, truth, rules, scale, clip.high[done])
+                    )
+            done += 1
 
-    number = 0
-    for number, result in enumerate(_upscale(runner, lows(), clock), 1):
-        high = waiting.pop(0)
-        if number - 1 not in scored:
-            continue
-        for name in metrics:
-            score = METRICS[name]
-            try:
-                value = score(
-                    result, high, channel=rules.channel, crop=rules.crop(scale)
-                )
-            except ValueError as error:
-                raise InputError(
-                    f"{clip.high[number - 1]} cannot be scored with {name}: {error}."
-                ) from error
-            values[name].append(value)
-    if number != count:
-        raise RuntimeFailure(f"{runner.card.name} made {number} of {count} frames.")
-    means = {name: float(np.mean(list_)) for name, list_ in values.items()}
-    return ClipScore(clip.name, len(scored), means)
+    for number in range(count):
+        low, truth = clip.read(number, scale)
+        truths.append(truth)
+        take(session.push(low))
+    take(session.flush())
+    if done != count:
+        raise RuntimeFailure(
+            f"The model made {done} of {count} frames of {clip.name}.",
+            "Report this with the name of the model.",
+        )
+    means = {name: float(np.mean(scores)) for name, scores in values.items()}
+    return ClipScore(clip.name, len(wanted), means)
 
 
-def _upscale(
-    runner: Runtime, lows: Iterator[Picture], clock: _Clock
-) -> Iterator[Picture]:
-    session = runner.session()
-    for low in lows:
-        frame = np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
-        begin = time.perf_counter()
-        outputs = session.push(frame)
-        clock.seconds += time.perf_counter() - begin
-        clock.frames += 1
-        yield from (to_uint8(out) for out in outputs)
-    begin = time.perf_counter()
-    outputs = session.flush()
-    clock.seconds += time.perf_counter() - begin
-    yield from (to_uint8(out) for out in outputs)
+def _score(
+    name: str,
+    result: Picture,
+    truth: Picture,
+    rules: Protocol,
+    scale: int,
+    path: Path,
+) -> float:
+    try:
+        return METRICS[name](
+            result, truth, channel=rules.channel, crop=rules.border(scale)
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{path} cannot be scored with {name}: {error}.",
+            "Leave it out of the test set.",
+        ) from error
