@@ -17,36 +17,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from clips import looped_demo
 
 import upframe
 from upframe.engine.models import resolve_model
 from upframe.engine.stepper import as_float
 from upframe.media.source import FileSource
 from upframe.runtimes.make import open_runtime
-
-CLIP = Path(__file__).resolve().parent.parent / "assets" / "demo" / "clip.mp4"
-
-
-def loop(frames: int, folder: Path) -> Path:
-    """The demo clip repeated to a length, as a folder of its own."""
-    from upframe.media.encoder import Encoder
-    from upframe.media.formats import choose_format
-    from upframe.media.mux import Segment, join
-
-    source = FileSource(CLIP)
-    shots = [frame.pixels for frame in source]
-    info = source.info
-    target = choose_format(info, ".mp4", info.width, info.height)
-    work = folder / "work.mkv"
-    encoder = Encoder(work, target)
-    for index in range(frames):
-        encoder.write(shots[index % len(shots)])
-    encoder.close()
-    step = round(1 / (info.rate * info.time_base))
-    segment = Segment(work, tuple(index * step for index in range(frames)))
-    clip = folder / "clip.mp4"
-    join([segment], clip, target, time_base=info.time_base, last_duration=step)
-    return clip
 
 
 def bare(model: str, clip: Path, threads: int | None) -> float:
@@ -72,7 +49,7 @@ def main() -> None:
     ratios, rows = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = loop(arguments.frames, folder)
+        clip = looped_demo(arguments.frames, folder)
         for _ in range(arguments.rounds):
             network = bare(arguments.model, clip, arguments.threads)
             report = upframe.upscale(

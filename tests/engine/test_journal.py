@@ -1,0 +1,96 @@
+"""The work folder: what survives, what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from upframe.engine.journal import Done, Journal, sha256_of
+from upframe.errors import OutputError, ResumeError
+
+PRINT = {"input": 1, "crf": 16}
+
+
+def open_journal(output: Path, fingerprint=PRINT, settings=None, *, fresh=False):
+    journal = Journal(output, fingerprint, settings or {"n": 1}, fresh=fresh)
+    return contextlib.closing(journal)
+
+
+def finish_chunk(journal: Journal, number: int) -> Done:
+    path = journal.folder / f"chunk-{number:06d}.mkv"
+    path.write_bytes(bytes([number]) * 10)
+    done = Done(
+        chunk=number,
+        start=number * 5,
+        stop=number * 5 + 5,
+        file=path.name,
+        bytes=10,
+        sha256=sha256_of(path),
+        pts=tuple(range(number * 5, number * 5 + 5)),
+        last_duration=1,
+    )
+    journal.record(done)
+    return done
+
+
+def test_finished_chunks_and_settings_come_back(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        chunks = [finish_chunk(journal, k) for k in range(3)]
+    with open_journal(tmp_path / "o.mp4", settings={"n": 2}) as journal:
+        assert [journal.done[k] for k in range(3)] == chunks
+        assert journal.resumed == 15
+        assert journal.settings == {"n": 1}
+
+
+def test_a_run_without_a_finished_chunk_leaves_nothing(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert journal.folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_or_missing_chunk_does_not_count(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(3):
+            finish_chunk(journal, number)
+        folder = journal.folder
+    (folder / "chunk-000000.mkv").unlink()
+    (folder / "chunk-000001.mkv").write_bytes(b"x" * 10)
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {2}
+
+
+def test_a_line_cut_short_by_a_power_cut_is_passed_over(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(2):
+            finish_chunk(journal, number)
+        log = journal.folder / "journal.jsonl"
+    log.write_text(log.read_text()[:-30])
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {0}
+
+
+def test_other_options_are_refused_and_named(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        finish_chunk(journal, 0)
+    with pytest.raises(ResumeError, match="crf was 16, now 20.*--fresh"):
+        open_journal(tmp_path / "o.mp4", {"input": 1, "crf": 20})
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {0}
+    with open_journal(tmp_path / "o.mp4", {"input": 2}, fresh=True) as journal:
+        assert not journal.done
+
+
+def test_two_at_once_are_refused(tmp_path):
+    with (
+        open_journal(tmp_path / "o.mp4"),
+        pytest.raises(OutputError, match="Another upframe"),
+    ):
+        open_journal(tmp_path / "o.mp4")
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        open_journal(tmp_path / "file" / "o.mp4")
