@@ -169,9 +169,9 @@ def _check_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str,
         )
     if not rules.has_truth:
         raise UsageError(
-            f"The protocol {rules.name} has no ground truth, which "
-            f"{' and '.join(dict.fromkeys(metrics))} need; metrics that need none are "
-            f"not in this version. There are: {', '.join(METRICS)}.",
+            f"The protocol {rules.name} has no ground truth for "
+            f"{' and '.join(dict.fromkeys(metrics))}; of metrics that need none, this "
+            f"version has none. It has: {', '.join(METRICS)}.",
             "Leave --metrics away to run and time the model, or use another protocol.",
         )
     return tuple(dict.fromkeys(metrics))

@@ -77,7 +77,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
             Protocol(
                 "vid4",
                 "BasicVSR, BI: Y, whole frames; BasicVSR (Vimeo) 27.24 dB, "
-                "BasicVSR++ 27.79, MIA-VSR 28.20; also for UDM10, SPMCS and other clips",
+                "BasicVSR++ 27.79, MIA-VSR 28.20; for UDM10 and SPMCS, too",
             ),
             Protocol(
                 "reds4",
