@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from material import reference
+from upframe.cli.main import main
 from upframe.datasets.pictures import read_picture
 from upframe.degradations.bicubic import bicubic_down, to_uint8
 from upframe.errors import InputError, UsageError
@@ -70,6 +72,7 @@ def test_the_network_beats_bicubic_on_set5() -> None:
     assert ours.mean["psnr"] > bicubic.mean["psnr"] + 0.8
 
 
+@pytest.mark.slow
 def test_the_authors_weights_reach_their_score_on_set5() -> None:
     report = evaluate(
         model=str(reference("weights/ditn/DITN_Real_x4.pth")),
@@ -78,6 +81,93 @@ def test_the_authors_weights_reach_their_score_on_set5() -> None:
         metrics=["psnr"],
     )
     assert report.mean["psnr"] == pytest.approx(32.10, abs=0.005)
+
+
+def test_the_authors_weights_on_one_picture(tmp_path: Path) -> None:
+    weights = reference("weights/ditn/DITN_Real_x4.pth")
+    shutil.copy(reference("data/sisr/Set5/butterfly.png"), tmp_path)
+    report = evaluate(model=str(weights), data=tmp_path, protocol="sisr")
+    assert report.model == "DITN_Real_x4"
+    assert report.mean["psnr"] == pytest.approx(28.554, abs=0.005)
+    assert report.mean["ssim"] == pytest.approx(0.9244, abs=0.0005)
+
+
+@pytest.mark.slow
+def test_bicubic_on_vid4_is_near_published_tables() -> None:
+    report = evaluate(model="bicubic", data=reference("data/vid4"), protocol="vid4")
+    assert [(clip.name, clip.frames) for clip in report.clips] == [
+        ("calendar", 24),
+        ("city", 24),
+    ]
+    # tables have about 20.4 and 25.2 dB for all frames without a border
+    assert report.clips[0].scores["psnr"] == pytest.approx(20.4, abs=0.2)
+    assert report.clips[1].scores["psnr"] == pytest.approx(25.2, abs=0.25)
+
+
+def test_real_footage_is_run_and_timed_but_not_scored(clips: Path) -> None:
+    for data in (clips / "gt", clips / "gt" / "a"):
+        report = evaluate(model="lanczos", data=data, protocol="real", frames=2)
+        assert report.clips[0].name == "a"
+        assert (report.clips[0].frames, report.clips[0].scores) == (2, {})
+        assert report.to_dict()["mean"] == {}
+        assert report.ms_per_frame > 0
+    with pytest.raises(UsageError, match="no ground truth for psnr") as caught:
+        evaluate(model="lanczos", data=clips, protocol="real", metrics=["psnr"])
+    assert "psnr, ssim" in str(caught.value)
+    with pytest.raises(UsageError, match="no metric 'niqe'"):
+        evaluate(model="lanczos", data=clips, protocol="real", metrics=["niqe"])
+
+
+def test_clips_may_lie_in_folders_of_folders(clips: Path) -> None:
+    (clips / "gt" / "00001").mkdir()
+    (clips / "gt" / "a").rename(clips / "gt" / "00001" / "0266")
+    report = evaluate(model="bicubic", data=clips, protocol="vimeo90k")
+    assert [clip.name for clip in report.clips] == ["00001/0266", "b"]
+    with pytest.raises(UsageError, match="middle frame"):
+        evaluate(model="bicubic", data=clips, protocol="vimeo90k", frames=2)
+
+
+def test_reds4_counts_its_four_clips_alone_in_rgb(clips: Path) -> None:
+    (clips / "gt" / "a").rename(clips / "gt" / "011")
+    report = evaluate(model="bicubic", data=clips, protocol="reds4")
+    assert [clip.name for clip in report.clips] == ["011"]
+    assert "RGB, crop 0" in report.settings
+    assert "000, 015, 020 are missing" in report.settings
+    (clips / "gt" / "011").rename(clips / "gt" / "240")
+    with pytest.raises(InputError, match="none of the clips of reds4"):
+        evaluate(model="bicubic", data=clips, protocol="reds4")
+
+
+def test_equal_pictures_are_null_in_json(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (10, 200, 30)).save(tmp_path / "plain.png")
+    Image.new("RGB", (32, 32), (10, 200, 30)).save(tmp_path / "plain.bmp")
+    report = evaluate(model="bicubic", data=tmp_path, protocol="sisr")
+    assert report.to_dict()["clips"] == {
+        "plain.bmp": {"psnr": None, "ssim": 1.0, "frames": 1},
+        "plain.png": {"psnr": None, "ssim": 1.0, "frames": 1},
+    }
+
+
+def test_the_command(
+    clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*more: str) -> tuple[int, str, str]:
+        arguments = ["upframe", "evaluate", "--model", "bicubic", "--data", str(clips)]
+        monkeypatch.setattr("sys.argv", [*arguments, *more])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    code, out, err = run("--protocol", "vid4", "--metrics", "ssim", "--json")
+    assert code == 0
+    assert json.loads(out)["clips"]["a"].keys() == {"ssim", "frames"}
+    code, out, err = run("--protocol", "vid4")
+    assert [line.split()[0] for line in out.splitlines()] == ["a", "b", "mean"]
+    assert "made from gt" in err
+    code, out, err = run("--protocol", "vid4", "--metrics", "lpips")
+    assert (code, out) == (2, "")
+    assert "psnr, ssim" in err
 
 
 def test_the_report_is_json(clips: Path) -> None:

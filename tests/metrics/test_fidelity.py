@@ -18,6 +18,33 @@ def test_luma_range_is_studio() -> None:
     np.testing.assert_allclose([luma(black)[0, 0], luma(white)[0, 0]], [16, 235])
 
 
+def test_luma_of_primaries_by_hand() -> None:
+    primaries = (np.eye(3) * 255).astype(np.uint8)[None]
+    want = [[16 + 65.481, 16 + 128.553, 16 + 24.966]]
+    np.testing.assert_allclose(luma(primaries), want, atol=1e-12)
+
+
+def test_ssim_of_two_greys_by_hand() -> None:
+    # no variance: (2 a b + c1) / (a² + b² + c1), c1 = 2.55² = 6.5025
+    dark, light = (np.full((12, 15, 3), v, np.uint8) for v in (100, 120))
+    want = (2 * 100 * 120 + 6.5025) / (100**2 + 120**2 + 6.5025)
+    assert ssim(dark, light, channel="rgb") == pytest.approx(want, abs=1e-12)
+    assert want == pytest.approx(0.983611, abs=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["y", "rgb"]))
+def test_the_order_does_not_matter_and_mirrors_change_nothing(
+    seed: int, channel: str
+) -> None:
+    random = np.random.default_rng(seed)
+    a, b = random.integers(0, 256, (2, 14, 17, 3), dtype=np.uint8)
+    for metric in (psnr, ssim):
+        value = metric(a, b, channel=channel)
+        assert metric(b, a, channel=channel) == pytest.approx(value, rel=1e-12)
+        flipped = metric(a[::-1, ::-1], b[::-1, ::-1], channel=channel)
+        assert flipped == pytest.approx(value, rel=1e-9)
+
+
 def test_psnr_of_a_known_error() -> None:
     reference = np.full((20, 20, 3), 100, np.uint8)
     assert psnr(reference + 1, reference, channel="rgb") == pytest.approx(
