@@ -434,6 +434,7 @@ def write_clip(
     scenes: Sequence[int] = (),
     still: bool = False,
     audio: Sequence[Audio] = (),
+    audio_first: bool = False,
     subtitles: Sequence[Subtitle] = (),
     chapters: Sequence[Chapter] = (),
     attachments: Sequence[Attachment] = (),
@@ -473,6 +474,7 @@ def write_clip(
         scenes: numbers of the frames at which a new scene begins.
         still: draw the same number (0) in all frames.
         audio: sound tracks.
+        audio_first: put them before the video.
         subtitles: subtitle tracks.
         chapters: chapter marks.
         attachments: attached files (Matroska).
@@ -523,6 +525,7 @@ def write_clip(
                 chosen["x264-params"] = f"{top}=1"
             if codec == "mpeg2video":
                 chosen["field_order"] = "tt" if interlaced == "tff" else "bb"
+        sounds = [_add_audio(out, track) for track in audio if audio_first]
         video = _add_video(out, codec, rate, size, pix_fmt, time_base, chosen)
         context = video.codec_context
         if sar is not None:
@@ -545,7 +548,7 @@ def write_clip(
             )
             for _ in range(extra_videos)
         ]
-        sounds = [_add_audio(out, track) for track in audio]
+        sounds += [_add_audio(out, track) for track in audio if not audio_first]
         texts = [_add_subtitle(out, track) for track in subtitles]
         datas = []
         for _ in range(data_tracks):
