@@ -74,7 +74,7 @@ def test_a_line_cut_short_by_a_power_cut_is_passed_over(tmp_path):
 def test_other_options_are_refused_and_named(tmp_path):
     with open_journal(tmp_path / "o.mp4") as journal:
         finish_chunk(journal, 0)
-    with pytest.raises(ResumeError, match="crf was 16, now 20.*--fresh"):
+    with pytest.raises(ResumeError, match=r"crf was 16, now 20.*--fresh"):
         open_journal(tmp_path / "o.mp4", {"input": 1, "crf": 20})
     with open_journal(tmp_path / "o.mp4") as journal:
         assert set(journal.done) == {0}
