@@ -1,0 +1,128 @@
+"""Write ``docs/models/<name>.md`` from a model's card, and its training curve as CSV.
+
+    python scripts/model_page.py ditn-s --log runs/ditn-s/log.jsonl
+
+Without ``--log`` the curve in ``recipes/logs`` stays as it is and only the page is
+written again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from upframe.weights.card import ModelCard
+from upframe.weights.index import find_card
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = ("step", "loss", "lr", "psnr_y", "psnr_y_bicubic")
+
+
+def write_curve(log: Path, curve: Path) -> None:
+    """One row per logged step; of a step that was done twice the last one counts."""
+    rows: dict[int, dict[str, object]] = {}
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        row = rows.setdefault(event["step"], {})
+        row.update({k: event[k] for k in COLUMNS if k in event})
+    curve.parent.mkdir(parents=True, exist_ok=True)
+    with curve.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+
+
+def score_table(card: ModelCard) -> list[str]:
+    lines = [
+        "| set | frames | PSNR-Y | bicubic | gain | SSIM-Y | bicubic |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, s in card.scores.items():
+        gain = s["psnr_y"] - s["psnr_y_bicubic"]
+        lines.append(
+            f"| {name} | {s['frames']} | **{s['psnr_y']:.2f}** | "
+            f"{s['psnr_y_bicubic']:.2f} | +{gain:.2f} | {s['ssim_y']:.4f} | "
+            f"{s['ssim_y_bicubic']:.4f} |"
+        )
+    lines.append("")
+    for name, s in card.scores.items():
+        lines.append(f"- {name}: {s['settings']}.")
+    return lines
+
+
+def curve_table(curve: Path) -> list[str]:
+    with curve.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["psnr_y"]]
+    lines = ["| step | validation PSNR-Y | over bicubic |", "| --- | --- | --- |"]
+    for row in rows:
+        gain = float(row["psnr_y"]) - float(row["psnr_y_bicubic"])
+        lines.append(f"| {row['step']} | {float(row['psnr_y']):.3f} | +{gain:.3f} |")
+    return lines
+
+
+def page(card: ModelCard, curve: Path) -> str:
+    config = ", ".join(f"{k} {v}" for k, v in card.config.items())
+    size = sum(file.bytes for file in card.files.values())
+    lines = [
+        f"# {card.name}",
+        "",
+        "<!-- made by scripts/model_page.py from the card and the training log -->",
+        "",
+        f"{card.summary[0].upper()}{card.summary[1:]}.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| system | {card.system} ({config}) |",
+        f"| scale | {card.scale} |",
+        f"| parameters | {card.parameters:,} |",
+        f"| work | {card.gflops_per_megapixel:g} GFLOPs per million input pixels |",
+        f"| memory | {card.bytes_per_pixel} bytes per input pixel (ONNX Runtime) |",
+        f"| files | {', '.join(sorted(card.files))}; {size / 1e3:.0f} kB together |",
+        f"| licence | {card.licence} |",
+        f"| trained on | {card.data} |",
+        f"| recipe | `{card.recipe}`, {card.steps:,} steps |",
+        "",
+        "## Scores",
+        "",
+        *score_table(card),
+        "",
+        "The validation clips are four of DAVIS with 30 frames each; neither they nor "
+        "the test sets were trained on.",
+        "",
+        "## What to expect",
+        "",
+        "It restores what bicubic shrinking took away and knows no other damage: "
+        "noise, blur and compression stay, and may be sharpened with the rest. "
+        "Every frame is treated for itself. The training was short; see "
+        "`recipes/QUEUE.md` for what comes next.",
+        "",
+        "## Training curve",
+        "",
+        "A few frames of each validation clip, averaged weights; all steps are in "
+        f"`{curve.relative_to(ROOT)}`.",
+        "",
+        *curve_table(curve),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--log", type=Path)
+    args = parser.parse_args()
+    card = find_card(args.model)
+    curve = ROOT / "recipes" / "logs" / f"{card.name}.csv"
+    if args.log is not None:
+        write_curve(args.log, curve)
+    place = ROOT / "docs" / "models" / f"{card.name}.md"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(page(card, curve), encoding="utf-8")
+    print(place)
+
+
+if __name__ == "__main__":
+    main()
