@@ -12,7 +12,7 @@ import torch
 import upframe
 from upframe.errors import OutputError
 from upframe.export import onnx as exporter
-from upframe.export.onnx import export_onnx
+from upframe.export.onnx import export_model, export_onnx
 from upframe.systems.ditn import DITN
 from upframe.weights.index import find_card, weight_files
 
@@ -56,3 +56,23 @@ def test_the_bundled_graph_is_the_bundled_network(shape: tuple[int, ...]) -> Non
         out = upframe.load("ditn-s")(torch.from_numpy(x).permute(0, 3, 1, 2))
     want = out.clamp(0, 1).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_exporting_by_name_gives_the_bundled_network(tmp_path: Path) -> None:
+    export = export_model("fast", tmp_path / "new")
+    assert export.path == tmp_path / "new" / "ditn-s.onnx"
+    x = np.random.default_rng(1).random((1, 24, 32, 3), dtype=np.float32)
+    bundled = weight_files(find_card("ditn-s"))["onnx"]
+    results = [
+        onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"]).run(
+            None, {"frames": x}
+        )[0]
+        for p in (export.path, bundled)
+    ]
+    np.testing.assert_allclose(*results, atol=1e-5)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_model("fast", tmp_path / "file")

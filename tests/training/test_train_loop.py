@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +151,20 @@ def test_learning_rate_rises_and_falls(recipe: Recipe) -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert max(rates) == config.lr
     assert rates[100] == config.lr_end
+
+
+def test_the_command_continues_a_run(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(recipe.model_dump_json())  # JSON is YAML
+    command = [sys.executable, "-m", "upframe", "train", str(path), "--threads", "1"]
+    command += ["--set", "optimiser.steps=5", "--set", "data.val=null"]
+    for arguments, code, words in (
+        ((), 0, "finished at step 5"),
+        ((), 2, "--resume auto"),
+        (("--resume", "auto", "--set", "optimiser.steps=7"), 0, "finished at step 7"),
+        (("--resume", "auto", "--set", "optimiser.stops=7"), 2, "optimiser.stops"),
+    ):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr

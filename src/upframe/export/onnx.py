@@ -16,8 +16,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from upframe.errors import MissingExtraError, OutputError
+from upframe.errors import MissingExtraError, OutputError, UsageError
 from upframe.systems.ditn import DITN
+from upframe.weights.index import find_card
+from upframe.weights.loading import load
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -108,3 +110,33 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
             "Report this with the versions of torch and onnxruntime.",
         )
     return OnnxExport(path, OPSET, difference)
+
+
+def export_model(name_or_path: str, folder: Path) -> OnnxExport:
+    """Export a bundled model or a weight file as ``<folder>/<name>.onnx``.
+
+    Args:
+        name_or_path: as for :func:`upframe.load`.
+        folder: where the file goes; made if it is not there.
+
+    Raises:
+        UsageError: there is no such model, or it is of a system without an export.
+        WeightsError: its file is damaged or unknown.
+        OutputError: the folder cannot be written, or the results differ.
+        MissingExtraError: if onnx is not installed.
+    """
+    network = load(name_or_path)
+    if not isinstance(network, DITN):
+        raise UsageError(
+            f"Networks of the kind {type(network).__name__} cannot be exported yet.",
+            "Run them with --runtime torch.",
+        )
+    path = Path(name_or_path)
+    stem = path.stem if path.is_file() else find_card(name_or_path).name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return export_onnx(network, folder / f"{stem}.onnx")
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror}.", "Choose another with -o."
+        ) from error
