@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import shutil
 from pathlib import Path
 
@@ -205,17 +203,3 @@ def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
         Image.new("RGB", (9, 9)).save(clips / "lq" / "a" / f"{number}.png")
     with pytest.raises(InputError, match="not the model's scale"):
         run(clips)
-
-
-def test_the_command_prints_one_json_object(clips: Path) -> None:
-    command = [sys.executable, "-m", "upframe", "evaluate", "--model", "bicubic"]
-    command += ["--data", str(clips), "--protocol", "vid4", "--metrics", "psnr"]
-    out = subprocess.run(
-        [*command, "--json"], check=True, capture_output=True, text=True
-    )
-    content = json.loads(out.stdout)
-    assert content["protocol"] == "vid4"
-    assert content["clips"].keys() == {"a", "b"}
-    wrong = subprocess.run([*command, "--frames", "0"], capture_output=True, text=True)
-    assert wrong.returncode == 2
-    assert "Traceback" not in wrong.stderr
