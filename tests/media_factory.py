@@ -33,6 +33,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 CODE_TOP = 0.4
@@ -1174,9 +1175,12 @@ def _frame_info(frame: av.VideoFrame, base: Fraction) -> FrameInfo:
 
 def _side_data(frame: av.VideoFrame) -> tuple[tuple[str, str], ...]:
     try:
+        # by kind, because PyAV 18 iterates over items and PyAV 19 over keys
+        found = [(kind.name, frame.side_data.get(kind)) for kind in SideDataType]
         return tuple(
-            (item.type.name, hashlib.sha256(bytes(item)).hexdigest()[:16])
-            for item in frame.side_data
+            (name, hashlib.sha256(bytes(item)).hexdigest()[:16])
+            for name, item in found
+            if item is not None
         )
     except ValueError:  # a kind that PyAV does not know (TIFF's EXIF)
         return ()

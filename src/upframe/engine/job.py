@@ -129,7 +129,14 @@ class Job:
             progress=progress,
         ).run()
         warnings = [*plan.warnings, *self.source.warnings, *self.format.warnings]
-        warnings += sink.finish()
+        warnings += (
+            sink.finish()
+            if self.kind == "video"
+            else [
+                *sink.finish(),
+                *self._left_out(),
+            ]
+        )
         seconds = time.monotonic() - began
         resumed = journal.resumed if journal else 0
         if resumed:
@@ -148,6 +155,25 @@ class Job:
             peak_rss_mb=round(peak_memory() / 1e6, 1),
             warnings=warnings,
         )
+
+    def _left_out(self) -> list[str]:
+        """What pictures and pipes cannot hold of the source."""
+        info = self.source.info
+        lost = []
+        if info.companions:
+            kinds = ", ".join(sorted(set(info.companions)))
+            lost.append(f"Only the pictures are written; left out: {kinds}.")
+        if info.display_matrix is not None:
+            lost.append(
+                "The input is shown turned or mirrored by a tag that the output cannot "
+                "hold: its pictures are as they were coded."
+            )
+        if self.kind == "images" and info.sar != 1:
+            lost.append(
+                f"The input's pixels are {info.sar.numerator}:{info.sar.denominator} "
+                "wide; pictures cannot say so and look squeezed or stretched."
+            )
+        return lost
 
     def _sessions(self, runtime: Runtime) -> Callable[[], Session]:
         if self.plan.tiles.single:

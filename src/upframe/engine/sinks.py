@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -173,8 +172,7 @@ class VideoSink(_JournalledSink):
             window=window,
             provenance=self._provenance,
         )
-        shift = window.start if window else Fraction(0)
-        times = [value * base - shift for value in pts]
+        times = [value * base + result.shift for value in pts]
         size = (self._format.width, self._format.height)
         warnings = result.warnings + verify(whole, times, result, size)
         try:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -24,21 +24,11 @@ LIMITED, FULL = 1, 2
 BT709, BT470BG, SMPTE170M, BT2020_NCL = 1, 5, 6, 9
 PQ, HLG = 16, 18
 
-_SWS_MATRIX = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-_QUALITY = int(
-    Interpolation.BICUBIC
-    | Interpolation.ACCURATE_RND
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-)
+# libswscale's own numbers: PyAV's enumerations differ from version to version.
+_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_SWS_BT709 = 1
+_BICUBIC, _FULL_CHROMA_INT, _FULL_CHROMA_INP, _ACCURATE = 0x4, 0x2000, 0x4000, 0x40000
+_QUALITY = _BICUBIC | _FULL_CHROMA_INT | _FULL_CHROMA_INP | _ACCURATE
 
 
 @dataclass(frozen=True)
@@ -139,17 +129,17 @@ class ToRGB:
     def __call__(self, frame: VideoFrame) -> Pixels:
         """One picture as a C-contiguous array of its own."""
         rgb = is_rgb(frame.format.name)
-        matrix = _SWS_MATRIX.get(self._colour.matrix, Colorspace.ITU709)
+        matrix = _SWS_MATRIX.get(self._colour.matrix, _SWS_BT709)
         full = FULL if rgb else self._colour.range
         out = self._reformatter.reformat(
             frame,
             width=self._size[0],
             height=self._size[1],
             format=self._format,
-            src_colorspace=int(matrix),
-            dst_colorspace=int(matrix),
-            src_color_range=int(ColorRange(full)),
-            dst_color_range=int(ColorRange.JPEG),
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=full,
+            dst_color_range=FULL,
             interpolation=_QUALITY,
             threads=1,
         )
@@ -176,14 +166,14 @@ class FromRGB:
         name = {3: "rgb48le", 4: "rgba64le"} if deep else {3: "rgb24", 4: "rgba"}
         contiguous: Any = np.ascontiguousarray(pixels)
         source = VideoFrame.from_numpy_buffer(contiguous, name[pixels.shape[2]])
-        matrix = _SWS_MATRIX.get(self._colour.matrix, Colorspace.ITU709)
+        matrix = _SWS_MATRIX.get(self._colour.matrix, _SWS_BT709)
         rgb = is_rgb(self._pix_fmt)
         frame = self._reformatter.reformat(
             source,
             format=self._pix_fmt,
-            src_colorspace=int(matrix),
-            dst_colorspace=int(matrix),
-            src_color_range=int(ColorRange.JPEG),
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=FULL,
             dst_color_range=FULL if rgb else self._colour.range,
             interpolation=_QUALITY,
             threads=1,

@@ -25,6 +25,12 @@ _REFUSED = {
 }  # fmt: skip
 
 
+# PyAV 19 reads tags that are not UTF-8 without being asked.
+_LENIENT: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
+
+
 @functools.cache
 def _format_whitelist() -> str:
     return ",".join(sorted(name for name in av.formats_available - _REFUSED))
@@ -63,7 +69,7 @@ def open_input(
                 "protocol_whitelist": "file,pipe",
                 **options,
             },
-            metadata_errors="replace",
+            **_LENIENT,
         )
         return container
 

@@ -57,6 +57,8 @@ class SourceInfo:
     display_matrix: tuple[int, ...] | None = None
     """Nine values of the display matrix (rotation, flips), 16.16 and 2.30 fixed."""
     hdr: Hdr = field(default_factory=Hdr)
+    companions: tuple[str, ...] = ()
+    """Types of the streams beside the video: ``audio``, ``subtitle``, ..."""
     still: bool = False
     """The source is a folder or pattern of pictures."""
 

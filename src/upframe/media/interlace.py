@@ -62,7 +62,9 @@ def looks_interlaced(frames: Iterable[VideoFrame], time_base: Any) -> bool:
             graph = _graph(frame, time_base, "idet", "")
         graph.vpush(frame)
         for out in _drain(graph):
-            kinds[out.metadata.get("lavfi.idet.single.current_frame", "")] += 1
+            # PyAV 17 (Python 3.10) does not show it: there the flags must do.
+            found = getattr(out, "metadata", {})
+            kinds[found.get("lavfi.idet.single.current_frame", "")] += 1
     if total and flagged / total >= 0.5:
         return True
     # Fields come in one order; drawn patterns that fool idet fool it both ways.

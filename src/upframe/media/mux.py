@@ -51,6 +51,8 @@ class Window:
 class JoinResult:
     """What went into the file."""
 
+    shift: Fraction = Fraction(0)
+    """Seconds that were added to all times of the source."""
     warnings: list[str] = field(default_factory=list)
     packets: dict[str, list[int]] = field(default_factory=dict)
     """Packets written to each track, by type and in order; covers do not count."""
@@ -92,8 +94,15 @@ def join(
     Raises:
         OutputError: writing failed.
     """
-    shift = -window.start if window else Fraction(0)
-    result = JoinResult()
+    first_time = segments[0].pts[0] * time_base
+    shift = -window.start if window else max(Fraction(0), -first_time)
+    result = JoinResult(shift=shift)
+    if shift > 0:
+        result.warnings.append(
+            f"The input's clock starts below zero, which no player expects: all "
+            f"timestamps are {float(shift):.3f} s later. Sound and picture stay "
+            "together."
+        )
     inputs: list[InputContainer] = []
     try:
         first = open_input(segments[0].path)

@@ -150,7 +150,7 @@ def describe_video(container: InputContainer, stream: VideoStream) -> VideoInfo:
             transfer=int(ctx.color_trc),
             range=int(ctx.color_range),
         ),
-        field_order=int(ctx.field_order),
+        field_order=int(getattr(ctx, "field_order", 0)),  # not in PyAV 17
     )
 
 

@@ -251,6 +251,11 @@ class FileSource:
             codec=header.codec,
             interlaced=interlaced,
             display_matrix=_display_matrix(frame),
+            companions=tuple(
+                other.type
+                for other in self._container.streams
+                if other.index != self._stream.index
+            ),
             hdr=_hdr(frame),
         )
         return info, early
@@ -310,13 +315,11 @@ def _decoder(stream: VideoStream) -> Any:
 
 def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
     try:
-        items: Any = list(frame.side_data)
+        items: Any = frame.side_data
+        item = items.get(kind)
     except ValueError:
         return None  # PyAV 18 refuses frames with kinds of side data it does not know
-    for item in items:
-        if item.type == kind:
-            return bytes(item)
-    return None
+    return None if item is None else bytes(item)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
