@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -33,6 +34,31 @@ def _network(**arguments: object) -> DITN:
 def test_export_agrees_with_torch(tmp_path: Path, arguments: dict[str, object]) -> None:
     export = export_onnx(_network(**arguments), tmp_path / "w.onnx")
     assert export.difference <= 1e-4
+
+
+def test_pointwise_layers_and_factors_are_merged(tmp_path: Path) -> None:
+    export_onnx(_network(scale=2), tmp_path / "w.onnx")
+    graph = onnx.load(tmp_path / "w.onnx").graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    # sft, body, upsample, 2 that keep blocks; ITL 3 + 1 and SAL 2 + 3 + 1; FFN 2 * 5
+    assert len(convolutions) == 3 + 2 + 4 + 6 + 10
+    constants = {item.name for item in graph.initializer}
+    read = {name for node in graph.node for name in node.input}
+    assert constants <= read
+    factors = [node for node in graph.node if node.op_type == "Mul"]
+    assert not any("SDA.scale" in name for node in factors for name in node.input)
+
+
+def test_export_leaves_the_network_as_it_was(tmp_path: Path) -> None:
+    network = _network(scale=2)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    x = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():
+        want = network(x)
+        export_onnx(network, tmp_path / "w.onnx")
+        assert torch.equal(network(x), want)
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    assert not any(m._forward_pre_hooks for m in network.modules())
 
 
 def test_an_export_that_differs_is_not_kept(

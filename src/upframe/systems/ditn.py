@@ -99,19 +99,23 @@ class ISA(nn.Module):
     the C×C attention map holds cosines times a learned temperature.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, patch: int) -> None:
         super().__init__()
+        self.dim = dim
+        self.patch = patch
         self.temperature = nn.Parameter(torch.ones(1, 1, 1))
         self.qkv = nn.Linear(dim, dim * 3)
         self.project_out = nn.Conv2d(dim, dim, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(P, C, patch, patch) to the same shape."""
-        size = x.shape
+        # Sizes are numbers known beforehand, not read off x: an exported graph then
+        # need not compute them.
+        c, p = self.dim, self.patch
         # A linear layer on (P, N, C) is a 1×1 convolution on (P, C, patch, patch);
         # as a convolution it needs no transposition on either side.
         q, k, v = (  # (P, C, N) each
-            F.conv2d(x, weight[:, :, None, None], bias).flatten(2)
+            F.conv2d(x, weight[:, :, None, None], bias).reshape(-1, c, p * p)
             for weight, bias in zip(
                 self.qkv.weight.chunk(3), self.qkv.bias.chunk(3), strict=True
             )
@@ -121,7 +125,7 @@ class ISA(nn.Module):
         cosines = (q @ k.transpose(-2, -1)) * _inverse_length(q)
         cosines = cosines * _inverse_length(k).transpose(-2, -1)
         attention = (cosines * self.temperature).softmax(dim=-1)
-        out: Tensor = self.project_out((attention @ v).reshape(size))
+        out: Tensor = self.project_out((attention @ v).reshape(-1, c, p, p))
         return out
 
 
@@ -185,9 +189,9 @@ class _Layer(nn.Module):
 class ITL(_Layer):
     """Inner-patch transformer layer; its batch is the patches."""
 
-    def __init__(self, dim: int, expansion: float, norm: Norm) -> None:
+    def __init__(self, dim: int, expansion: float, norm: Norm, patch: int) -> None:
         super().__init__(dim, expansion, norm)
-        self.attn = ISA(dim)
+        self.attn = ISA(dim, patch)
 
     def _mix(self, x: Tensor) -> Tensor:
         out: Tensor = self.attn(x)
@@ -214,7 +218,9 @@ class UFONE(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        self.ITLs = nn.Sequential(*(ITL(dim, expansion, norm) for _ in range(n_itl)))
+        self.ITLs = nn.Sequential(
+            *(ITL(dim, expansion, norm, patch) for _ in range(n_itl))
+        )
         self.SALs = nn.Sequential(*(SAL(dim, expansion, norm) for _ in range(n_sal)))
 
     def forward(self, x: Tensor) -> Tensor:
