@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from upframe.weights.card import ModelCard
     from upframe.weights.index import list_models
-    from upframe.weights.loading import load
+    from upframe.weights.networks import load
 
 _HOMES = {
     "__version__": "upframe._version",
@@ -50,7 +50,7 @@ _HOMES = {
     "VerificationError": "upframe.errors",
     "WeightsError": "upframe.errors",
     "list_models": "upframe.weights.index",
-    "load": "upframe.weights.loading",
+    "load": "upframe.weights.networks",
     "upscale": "upframe.engine.files",
 }
 

@@ -165,13 +165,14 @@ class Job:
             lost.append(f"Only the pictures are written; left out: {kinds}.")
         if info.display_matrix is not None:
             lost.append(
-                "The input is shown turned or mirrored by a tag that the output cannot "
-                "hold: its pictures are as they were coded."
+                "The input is shown turned or mirrored by a rotation tag that the output "
+                "cannot hold: its pictures are as they were coded."
             )
         if self.kind == "images" and info.sar != 1:
             lost.append(
-                f"The input's pixels are {info.sar.numerator}:{info.sar.denominator} "
-                "wide; pictures cannot say so and look squeezed or stretched."
+                "The input's pixel aspect ratio is "
+                f"{info.sar.numerator}:{info.sar.denominator}; pictures cannot say so "
+                "and look squeezed or stretched."
             )
         return lost
 

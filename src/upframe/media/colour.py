@@ -16,6 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from upframe.errors import UsageError
+
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W, 3) RGB or (H, W, 4) RGBA; uint8, or uint16 over the full 16 bits."""
 
@@ -102,6 +104,15 @@ def is_rgb(pix_fmt: str) -> bool:
     return bool(fmt.is_rgb or fmt.has_palette)
 
 
+def _sws_matrix(matrix: int) -> int:
+    if matrix in (9, 10) and int(av.__version__.split(".")[0]) < 18:
+        raise UsageError(
+            "This PyAV cannot convert BT.2020 colours without shifting them.",
+            "Use Python 3.11 or newer, where PyAV 18 is installed.",
+        )
+    return _SWS_MATRIX.get(matrix, _SWS_BT709)
+
+
 class ToRGB:
     """Turns decoded pictures into RGB(A) arrays of one size and depth.
 
@@ -129,7 +140,7 @@ class ToRGB:
     def __call__(self, frame: VideoFrame) -> Pixels:
         """One picture as a C-contiguous array of its own."""
         rgb = is_rgb(frame.format.name)
-        matrix = _SWS_MATRIX.get(self._colour.matrix, _SWS_BT709)
+        matrix = _sws_matrix(self._colour.matrix)
         full = FULL if rgb else self._colour.range
         out = self._reformatter.reformat(
             frame,
@@ -166,7 +177,7 @@ class FromRGB:
         name = {3: "rgb48le", 4: "rgba64le"} if deep else {3: "rgb24", 4: "rgba"}
         contiguous: Any = np.ascontiguousarray(pixels)
         source = VideoFrame.from_numpy_buffer(contiguous, name[pixels.shape[2]])
-        matrix = _SWS_MATRIX.get(self._colour.matrix, _SWS_BT709)
+        matrix = _sws_matrix(self._colour.matrix)
         rgb = is_rgb(self._pix_fmt)
         frame = self._reformatter.reformat(
             source,

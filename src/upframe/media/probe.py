@@ -106,7 +106,7 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
         )
     chosen = next((t for t in tracks if t.disposition & Disposition.default), tracks[0])
     ctx = chosen.codec_context
-    if not ctx.width or not ctx.height or ctx.pix_fmt is None:
+    if not ctx.width or not ctx.height or ctx.format is None:
         raise InputError(
             f"The video track of {name} cannot be decoded "
             f"(codec {ctx.name}, size {ctx.width}x{ctx.height}).",
