@@ -43,14 +43,15 @@ class TileWeights:
     """
 
     rows: tuple[Floats, ...]
-    """Per row of tiles: (scale * tile_height,)."""
+    """Per row of tiles: (scale * height of the tile,)."""
     columns: tuple[Floats, ...]
-    """Per column of tiles: (scale * tile_width,)."""
+    """Per column of tiles: (scale * width of the tile,)."""
 
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Tiles of one size that cover a picture; made by ``plan_tiles``."""
+    """Tiles that cover a picture, all of one size but for the last column and row,
+    which may be shorter by less than a multiple; made by ``plan_tiles``."""
 
     width: int
     """Picture width, input pixels."""
@@ -87,7 +88,12 @@ class TileGrid:
         """All tiles, row by row."""
         for y in self.ys:
             for x in self.xs:
-                yield Tile(x, y, self.tile_width, self.tile_height)
+                yield Tile(
+                    x,
+                    y,
+                    min(self.tile_width, self.width - x),
+                    min(self.tile_height, self.height - y),
+                )
 
     def weights(self, scale: int) -> TileWeights:
         """Blending weights for outputs of ``scale`` times the tile size."""
@@ -106,7 +112,9 @@ def plan_tiles(
 
     Per axis: one tile as long as the picture if it fits; else as few tiles as tiles of
     the given size need, each then shortened as far as that number still covers the
-    picture. The last tile is shifted in to end with the picture.
+    picture. The last tile is shifted in until it ends with the picture, or less than a
+    multiple before that: then it is shorter, so that it too starts on a multiple. A
+    network that works in patches sees the same patches as in the whole picture.
 
     Args:
         width: picture width in pixels.
@@ -114,9 +122,9 @@ def plan_tiles(
         tile_width: largest tile width in pixels.
         tile_height: largest tile height in pixels.
         overlap: pixels that neighbouring tiles share at least.
-        multiple: tile sizes are rounded down to multiples of it, and so are tile
-            positions, except those of the last column and row. An axis that one tile
-            covers keeps the size of the picture.
+        multiple: tile sizes are rounded down to multiples of it, and all tile
+            positions are multiples of it. An axis that one tile covers keeps the size
+            of the picture.
 
     Raises:
         ValueError: a size is not positive, or a tile is not larger than the overlap.
@@ -150,7 +158,8 @@ def _axis(
         if (count - 1) * (step - multiple) + shorter < size:
             break
         tile, step = shorter, step - multiple
-    return tile, tuple(min(i * step, size - tile) for i in range(count))
+    last = math.ceil((size - tile) / multiple) * multiple
+    return tile, tuple(min(i * step, last) for i in range(count))
 
 
 @lru_cache(maxsize=16)
@@ -163,16 +172,17 @@ def _weights(grid: TileGrid, scale: int) -> TileWeights:
         total = np.zeros(size * scale)
         profiles = []
         for start in starts:
-            profile = np.ones(tile * scale)
+            length = min(tile, size - start)
+            profile = np.ones(length * scale)
             if start > 0:
                 profile[: len(rise)] *= rise
-            if start + tile < size:
+            if start + length < size:
                 profile[len(profile) - len(rise) :] *= rise[::-1]
-            total[start * scale : (start + tile) * scale] += profile
+            total[start * scale : (start + length) * scale] += profile
             profiles.append(profile)
         result = []
         for start, profile in zip(starts, profiles, strict=True):
-            profile /= total[start * scale : (start + tile) * scale]
+            profile /= total[start * scale : start * scale + len(profile)]
             weights = profile.astype(np.float32)
             weights.flags.writeable = False
             result.append(weights)
