@@ -397,7 +397,12 @@ FONT = Attachment("Sans Ünï.ttf", "font/ttf", bytes(range(256)) * 3)
 
 LOSSLESS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "12", "preset": "veryfast"},
-    "libx265": {"crf": "12", "preset": "ultrafast", "x265-params": "log-level=error"},
+    "libx265": {
+        "crf": "12",
+        "preset": "ultrafast",
+        # with B-frames and fewer frames than its delay, its dts are wild
+        "x265-params": "log-level=error:bframes=0",
+    },
     "libvpx-vp9": {"crf": "12", "b": "0", "deadline": "realtime", "cpu-used": "8"},
     "libsvtav1": {"crf": "15", "preset": "12"},
     "mpeg4": {"qscale": "2"},

@@ -88,6 +88,18 @@ def test_outputs(clip, tmp_path, name, codec, found, capfd):
     assert_same_colours(source, out)
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_chunks_shorter_than_the_encoders_delay(clip, tmp_path, codec, capfd):
+    # libx265 gives random decode times to streams of one or two frames
+    path = clip("in.mkv", frames=5)
+    for chunk in (1, 2, 1, 2, 1):
+        target = tmp_path / "out.mp4"
+        upscale(path, target, codec=codec, chunk_frames=chunk, overwrite=True)
+        out = describe(target)
+        assert out.numbers == list(range(5))
+        assert out.times == [Fraction(i, 25) for i in range(5)]
+
+
 def test_quality_and_encoder_options_reach_the_encoder(clip, tmp_path):
     path = clip(frames=8)
     upscale(path, tmp_path / "fine.mp4", crf=4)

@@ -170,6 +170,19 @@ def test_text_subtitles_move_between_containers(clip, tmp_path, one, codec, othe
     assert out.subtitles[0].cues == source.subtitles[0].cues
 
 
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "flac", "libopus"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
+def test_sound_that_may_not_fit(clip, tmp_path, codec, suffix):
+    path = clip("in.mkv", audio=[Audio(codec)])
+    report = upscale(path, tmp_path / f"out.{suffix}")
+    source, out = describe(path), describe(tmp_path / f"out.{suffix}")
+    assert out.numbers == source.numbers
+    if out.audio:
+        assert out.audio[0].hashes == source.audio[0].hashes
+    else:
+        assert any("audio" in w and source.audio[0].codec in w for w in report.warnings)
+
+
 def test_what_cannot_be_kept_is_said(clip, tmp_path):
     path = clip(
         "in.mkv",
