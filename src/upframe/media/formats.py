@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -152,10 +153,8 @@ def choose_format(
         )
     if encoder == "prores_ks":
         settings["profile"] = "4444" if "444" in pix_fmt else "hq"
-    if encoder == "libx265":
-        settings["x265-params"] += _hdr_params(info)
-    if encoder == "libsvtav1" and info.hdr.light:
-        settings["svtav1-params"] = f"content-light={info.hdr.light}"
+    for key, value in _hdr_options(encoder, info).items():
+        settings[key] = f"{settings[key]}:{value}" if key in settings else value
     settings.update(options or {})
     return VideoFormat(
         muxer=muxer,
@@ -227,13 +226,30 @@ def _check_pix_fmt(encoder: str, pix_fmt: str) -> None:
         )
 
 
-def _hdr_params(info: SourceInfo) -> str:
-    params = ""
-    if info.hdr.mastering:
-        params += f":master-display={info.hdr.mastering}"
-    if info.hdr.light:
-        params += f":max-cll={info.hdr.light}"
-    return params + (":hdr-opt=1:repeat-headers=1" if info.colour.is_hdr else "")
+def _hdr_options(encoder: str, info: SourceInfo) -> dict[str, str]:
+    """Static HDR metadata in the words of an encoder; empty where it has none."""
+    mastering, light = info.hdr.mastering, info.hdr.light
+    if encoder == "libsvtav1" and mastering:
+        # the same values, but as plain numbers instead of the codec's integers
+        def plain(match: re.Match[str]) -> str:
+            unit = 10000 if match[1] == "L" else 50000
+            pair = ",".join(f"{int(match[k]) / unit:.5f}" for k in (2, 3))
+            return f"{match[1]}({pair})"
+
+        mastering = re.sub(r"([A-Z]+)\((\d+),(\d+)\)", plain, mastering)
+    names = {
+        "libx264": ("x264-params", "mastering-display", "cll"),
+        "libx265": ("x265-params", "master-display", "max-cll"),
+        "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
+    }
+    if encoder not in names:
+        return {}
+    option, key, light_key = names[encoder]
+    words = [f"{key}={mastering}"] if mastering else []
+    words += [f"{light_key}={light}"] if light else []
+    if encoder == "libx265" and info.colour.is_hdr:
+        words += ["hdr-opt=1", "repeat-headers=1"]
+    return {option: ":".join(words)} if words else {}
 
 
 def default_suffix(source: Path) -> str:
