@@ -91,8 +91,8 @@ class Restored(NamedTuple):
     """(B, T, 3, 4h, 4w), RGB, not clipped."""
     keep_ratios: Tensor
     """(calls,) share of tokens computed, 0 to 1, in order of branches, then frames from
-    the second visited on, then blocks; empty where nothing can be masked. In training it
-    carries the gradient of the masks: the paper's loss is Charbonnier's plus λ times
+    the second visited on, then blocks; empty where nothing can be masked. In training
+    it carries the gradient of the masks: the paper's loss is Charbonnier's plus λ times
     its mean, λ 1e-4 in the authors' code and 5e-4 in the paper."""
 
 
@@ -187,12 +187,10 @@ class Attention(nn.Module):
         """
         count, tokens, dim = x.shape
         current = x[:, -(tokens // _FRAMES) :]
-        split = (dim, 2 * dim)
-        q_weight, kv_weight = self.qkv.weight.split(split)
-        q_bias, kv_bias = self.qkv.bias.split(split)
-        q = F.linear(current, q_weight, q_bias) * self.scale
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(current, weight[:dim], bias[:dim]) * self.scale
         q = q.reshape(count, -1, self.heads, dim // self.heads).transpose(1, 2)
-        kv = F.linear(x, kv_weight, kv_bias)
+        kv = F.linear(x, weight[dim:], bias[dim:])
         k, v = kv.reshape(count, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         logits = q @ k.transpose(-2, -1) + self.bias()
         if mask is not None:
@@ -361,12 +359,10 @@ class Branch(nn.Module):
         drop_path: float,
     ) -> None:
         super().__init__()
-        # These three are in the authors' files and are never used: their class also
-        # serves as a network of its own, which takes pictures.
+        # These two and conv_before_upsample are in the authors' files and are never
+        # used: their class also serves as a network of its own, which takes pictures.
         self.conv_first = nn.Conv2d(3, dim, 3, padding=1)
         self.conv_first_feat = nn.Conv2d(64, dim, 3, padding=1)
-        self.conv_before_upsample = nn.Conv2d(dim, 64, 3, padding=1)
-
         self.patch_embed = _PatchEmbed(dim)
         drops = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
         self.layers = nn.ModuleList(
@@ -388,6 +384,7 @@ class Branch(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
         self.conv_after_body = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv_before_upsample = nn.Conv2d(dim, 64, 3, padding=1)
         self.checkpointing = False
 
     def groups(self) -> list[Group]:
@@ -532,21 +529,9 @@ class MIAVSR(nn.Module):
         Raises:
             UsageError: ``keep_ratio`` is no share.
         """
-        if self.keep_ratio is not None and not 0 <= self.keep_ratio <= 1:
-            raise UsageError(
-                f"A keep ratio of {self.keep_ratio} makes no sense.",
-                "It is a share: 0 copies all it may, 1 computes everything.",
-            )
         h, w = frames.shape[-2:]
         frames = _at_least(frames, _SMALLEST)
-        backward, forward = self._flows(frames)
-        cuts = Cuts.of(frames, self.window)
-        features = [self.conv_first(frame) for frame in frames.unbind(1)]
-        ratios: list[Tensor] = []
-        for name, branch in self._branches().items():
-            flows = backward if name.startswith("backward") else forward
-            features, kept = self._propagate(branch, features, flows, cuts)
-            ratios += kept
+        features, keep_ratios = self.features(frames)
         out = torch.stack(
             [
                 self._reconstruct(feature, frame)
@@ -554,10 +539,36 @@ class MIAVSR(nn.Module):
             ],
             dim=1,
         )
-        return Restored(
-            out[..., : h * SCALE, : w * SCALE],
-            torch.stack(ratios) if ratios else frames.new_zeros(0),
-        )
+        return Restored(out[..., : h * SCALE, : w * SCALE], keep_ratios)
+
+    def features(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What the branches make of a clip: all but the reconstruction.
+
+        Args:
+            frames: (B, T, 3, h, w), RGB in [0, 1]; h and w of 64 and more.
+
+        Returns:
+            T maps of (B, C, h, w), and the keep ratios as in :class:`Restored`.
+
+        Raises:
+            UsageError: ``keep_ratio`` is no share.
+        """
+        if self.keep_ratio is not None and not 0 <= self.keep_ratio <= 1:
+            raise UsageError(
+                f"A keep ratio of {self.keep_ratio} makes no sense.",
+                "It is a share: 0 copies all it may, 1 computes everything.",
+            )
+        backward, forward = self._flows(frames)
+        cuts = Cuts.of(frames, self.window)
+        features = [self.conv_first(frame) for frame in frames.unbind(1)]
+        ratios: list[Tensor] = []
+        for name, branch in self._branches().items():
+            # features are in order of visits, which each branch turns round
+            features.reverse()
+            flows = backward if name.startswith("backward") else forward
+            features, kept = self._propagate(branch, features, flows, cuts)
+            ratios += kept
+        return features, torch.stack(ratios) if ratios else frames.new_zeros(0)
 
     def _branches(self) -> dict[str, Branch]:
         return {k: b for k, b in self.patch_align.items() if isinstance(b, Branch)}
@@ -598,22 +609,17 @@ class MIAVSR(nn.Module):
 
         Args:
             branch: what is applied to each frame.
-            features: T maps of (B, C, h, w), by frame.
-            flows: T-1, in order of visits.
+            features: T maps of (B, C, h, w), in order of visits.
+            flows: T-1, from each visit but the first to the one before.
             cuts: of the maps.
 
         Returns:
-            T maps by frame, and the keep ratios of all masked calls.
+            T maps in order of visits, and the keep ratios of all masked calls.
         """
-        backward = branch in (
-            self.patch_align["backward_1"],
-            self.patch_align["backward_2"],
-        )
-        visits = features[::-1] if backward else features
         done: list[Tensor] = []
         ratios: list[Tensor] = []
         memories: list[Memory] | None = None
-        for i, x in enumerate(visits):
+        for i, x in enumerate(features):
             past = torch.stack(_aligned(x, done, flows, i), dim=1)
             masked = self.use_mask and i > 0
             x, memories, kept = branch(
@@ -622,7 +628,7 @@ class MIAVSR(nn.Module):
             if masked:
                 ratios += kept
             done.append(x)
-        return (done[::-1] if backward else done), ratios
+        return done, ratios
 
     def _reconstruct(self, x: Tensor, frame: Tensor) -> Tensor:
         """(B, C, h, w) and its (B, 3, h, w) frame to (B, 3, 4h, 4w)."""
@@ -656,7 +662,7 @@ def _at_least(frames: Tensor, size: int) -> Tensor:
         return frames
     # replication knows no five axes with two that are padded
     padded = F.pad(frames.flatten(0, 1), (0, right, 0, bottom), mode="replicate")
-    return padded.unflatten(0, frames.shape[:2])
+    return padded.reshape(*frames.shape[:2], *padded.shape[1:])
 
 
 def _initialise(module: nn.Module) -> None:
