@@ -203,7 +203,8 @@ def test_packets_that_do_not_decode_are_said(clip, tmp_path):
     def spoil(index, packet):
         if index not in (5, 6, 20):
             return packet
-        bad = av.Packet(b"\x00\x00\x00\x10rubbish, no picture")
+        # a NAL unit of an unspecified type: muxed and demuxed, but no picture
+        bad = av.Packet(b"\x00\x00\x00\x01\x1frubbish, no picture")
         bad.stream, bad.time_base = packet.stream, packet.time_base
         bad.pts, bad.dts = packet.pts, packet.dts
         return bad

@@ -251,6 +251,7 @@ class _Plan:
             return
         if _fits(stream, self.format.muxer):
             copy: Any = self.out.add_stream_from_template(stream, opaque=True)
+            _name_channels(copy)
             _copy_tags(stream, copy)
             self._copies[stream.index] = copy
             return
@@ -341,6 +342,17 @@ def _copy_tags(source: Stream, target: Any) -> None:
             continue
         target.metadata[key] = value
     target.disposition = source.disposition
+
+
+_LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+def _name_channels(stream: Any) -> None:
+    """Matroska may count channels without naming them; MP4's PCM needs the names."""
+    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):
+        count = stream.codec_context.layout.nb_channels
+        if count in _LAYOUTS:
+            stream.codec_context.layout = _LAYOUTS[count]
 
 
 def _fits(stream: Stream, muxer: str) -> bool:
