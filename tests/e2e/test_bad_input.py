@@ -7,11 +7,15 @@ import resource
 import struct
 import subprocess
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import upframe
 from e2e_support import (
     FAST,
     InProcess,
@@ -21,7 +25,16 @@ from e2e_support import (
     leftovers,
     upscale,
 )
-from media_factory import Audio, corrupt, describe, truncate, write_images
+from media_factory import (
+    Audio,
+    Subtitle,
+    corrupt,
+    describe,
+    truncate,
+    write_clip,
+    write_images,
+    y4m_bytes,
+)
 
 QUICK = ("--model", FAST, "--scale", "2")
 
@@ -37,6 +50,31 @@ def box(tmp_path):
     folder = tmp_path / "box"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Small whole files by suffix."""
+    folder = tmp_path_factory.mktemp("samples")
+    millisecond = Fraction(1, 1000)
+    small = {"frames": 10, "size": (48, 32)}
+    return {
+        "mp4": write_clip(folder / "a.mp4", audio=[Audio()], **small).read_bytes(),
+        "mkv": write_clip(
+            folder / "a.mkv",
+            codec="ffv1",
+            audio=[Audio("flac")],
+            subtitles=[Subtitle()],
+            time_base=millisecond,
+            **small,
+        ).read_bytes(),
+        "webm": write_clip(folder / "a.webm", codec="libvpx-vp9", **small).read_bytes(),
+        "ts": write_clip(folder / "a.ts", audio=[Audio()], **small).read_bytes(),
+        "gif": write_clip(
+            folder / "a.gif", codec="gif", pix_fmt="rgb8", rate=10, **small
+        ).read_bytes(),
+        "y4m": y4m_bytes(frames=10),
+    }
 
 
 # ---- no video
@@ -246,6 +284,79 @@ def test_a_lost_packet_costs_only_its_own_frame(clip, tmp_path, lost):
     source, out = describe(path), describe(tmp_path / "out.mkv")
     assert out.numbers == source.numbers == [n for n in range(12) if n != lost]
     assert out.times == source.times
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.8])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("in.gif", {"codec": "gif", "pix_fmt": "rgb8", "rate": 10}),
+        ("in.avi", {"codec": "mpeg4", "options": {"bf": "0"}}),
+        (
+            "in.mp4",
+            {
+                "container_options": {"movflags": "frag_keyframe+empty_moov"},
+                "options": {"g": "4"},
+            },
+        ),
+    ],
+    ids=["gif", "avi", "fragmented"],
+)
+def test_cut_off_containers_without_a_duration(
+    cli, clip, tmp_path, box, name, what, keep
+):
+    whole = clip(name, frames=20, **what)
+    path = truncate(whole, tmp_path / f"cut-{name}", keep)
+    ran = cli(path, "-o", box / "out.mkv", *QUICK, "--json")
+    if ran.code:
+        assert_complains(ran, "cut-in")
+        assert leftovers(box) == []
+    else:
+        assert len(describe(box / "out.mkv").frames) < 20
+        assert ran.done["warnings"]
+
+
+@settings(max_examples=40)
+@given(
+    which=st.sampled_from(["mp4", "mkv", "webm", "ts", "gif", "y4m"]),
+    changes=st.lists(
+        st.tuples(
+            st.sampled_from(["flip", "zero", "cut", "insert", "repeat"]),
+            st.floats(0, 1, exclude_max=True),
+            st.integers(0, 255),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_whatever_is_broken_ends_well(samples, tmp_path_factory, which, changes):
+    data = bytearray(samples[which])
+    for kind, where, value in changes:
+        at = int(where * len(data))
+        if kind == "flip":
+            data[at] ^= value or 1
+        elif kind == "zero":
+            data[at : at + value] = bytes(len(data[at : at + value]))
+        elif kind == "cut":
+            del data[max(1, at) :]
+        elif kind == "insert":
+            data[at:at] = bytes((value * k) % 256 for k in range(value))
+        else:
+            data[at:at] = data[at : at + value]
+    folder = tmp_path_factory.mktemp("broken")
+    path, target = folder / f"in.{which}", folder / "out.mkv"
+    path.write_bytes(data)
+    complaint = ""
+    try:
+        report = upscale(path, target)
+    except upframe.UpframeError as exc:
+        complaint = str(exc)
+    if complaint:
+        assert "fault of upframe" not in complaint
+        assert leftovers(folder) == [path.name]
+    else:
+        assert len(describe(target).frames) == report.frames_out > 0
+        assert leftovers(folder) == sorted([path.name, target.name])
 
 
 # ---- tricks
@@ -540,8 +651,6 @@ def test_stdout_that_is_full(clip):
 
 
 def test_python_gets_exceptions_of_our_own(clip, tmp_path):
-    import upframe
-
     path = clip(frames=2)
     with pytest.raises(upframe.InputError):
         upscale(tmp_path / "none.mp4", tmp_path / "out.mp4")
