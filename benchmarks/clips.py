@@ -6,7 +6,8 @@ from pathlib import Path
 
 from upframe.media.encoder import Encoder
 from upframe.media.formats import choose_format
-from upframe.media.mux import Segment, join
+from upframe.media.mux import join
+from upframe.media.packets import Segment
 from upframe.media.source import FileSource
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo" / "clip.mp4"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
 import time
@@ -14,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from upframe._version import __version__
+from upframe.engine.destination import Destination, destination
 from upframe.engine.executor import Executor, ProgressCallback
 from upframe.engine.journal import Journal, fingerprint_file
 from upframe.engine.models import Model, resolve_model
 from upframe.engine.options import Options, Report
 from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
 from upframe.engine.stepper import Feeder, Stepper
-from upframe.errors import OutputError, UsageError
+from upframe.errors import UsageError
 from upframe.media.formats import (
-    IMAGE_OUTPUTS,
     IMAGE_SUFFIXES,
     VideoFormat,
     choose_format,
-    default_suffix,
 )
 from upframe.media.frames import Source, SourceInfo
 from upframe.media.images import ImageSource, is_image_collection
@@ -57,13 +55,7 @@ class Job:
     source: Source
     path: Path | None
     """The input file, where there is one."""
-    output: Path | None
-    """Final file or folder; None is standard output."""
-    pattern: str
-    """``%``-pattern of the names of pictures; empty keeps names or numbers them."""
-    kind: str
-    """``video``, ``images`` or ``pipe``."""
-    suffix: str
+    output: Destination
     model: Model
     options: Options
     target: TargetSize
@@ -89,10 +81,9 @@ class Job:
                 device=self.options.device,
                 threads=self.options.threads,
             )
-            if self.kind == "pipe":
+            if self.output.kind == "pipe":
                 encoder = PipeEncoder(sys.stdout.buffer, self.format)
                 return self._execute(runtime, PipeSink(encoder), None, progress)
-            assert self.output is not None
             with contextlib.closing(self._journal()) as journal:
                 self._adopt(journal.settings)
                 sink = self._sink(journal)
@@ -111,8 +102,8 @@ class Job:
     ) -> Report:
         began = time.monotonic()
         plan, info = self.plan, self.source.info
-        deep = self.format.deep if self.kind != "images" else info.depth > 8
-        alpha = info.alpha and (self.kind == "images" or self.format.alpha)
+        deep = self.format.deep if self.output.kind != "images" else info.depth > 8
+        alpha = info.alpha and (self.output.kind == "images" or self.format.alpha)
         counts = Executor(
             self.source,
             Feeder(plan.chunk_length, plan.context),
@@ -131,7 +122,7 @@ class Job:
         warnings = [*plan.warnings, *self.source.warnings, *self.format.warnings]
         warnings += (
             sink.finish()
-            if self.kind == "video"
+            if self.output.kind == "video"
             else [
                 *sink.finish(),
                 *self._left_out(),
@@ -142,7 +133,7 @@ class Job:
         if resumed:
             warnings.append(f"{resumed} frames were done in an earlier run.")
         return Report(
-            output=str(self.output) if self.output else "-",
+            output=str(self.output.path or "-"),
             frames_in=counts.frames_in,
             frames_out=counts.frames_out,
             width=plan.width,
@@ -168,7 +159,7 @@ class Job:
                 "The input is shown turned or mirrored by a rotation tag that the output "
                 "cannot hold: its pictures are as they were coded."
             )
-        if self.kind == "images" and info.sar != 1:
+        if self.output.kind == "images" and info.sar != 1:
             lost.append(
                 "The input's pixel aspect ratio is "
                 f"{info.sar.numerator}:{info.sar.denominator}; pictures cannot say so "
@@ -182,7 +173,7 @@ class Job:
         return lambda: TiledSession(runtime, self.plan.tiles)
 
     def _journal(self) -> Journal:
-        assert self.output is not None
+        assert self.output.path is not None
         options, info = self.options, self.source.info
         fingerprint: dict[str, Any] = {
             "upframe": __version__,
@@ -194,7 +185,9 @@ class Job:
             "duration": str(options.duration),
             "deinterlace": info.interlaced,
             "frame rate": str(info.rate),
-            "codec": self.format.encoder if self.kind == "video" else self.suffix,
+            "codec": self.format.encoder
+            if self.output.kind == "video"
+            else self.output.suffix,
             "pixel format": self.format.pix_fmt,
             "encoder options": self.format.options,
         }
@@ -205,7 +198,7 @@ class Job:
         }
         if options.chunk_frames:
             fingerprint["chunk frames"] = options.chunk_frames
-        return Journal(self.output, fingerprint, settings, fresh=options.fresh)
+        return Journal(self.output.path, fingerprint, settings, fresh=options.fresh)
 
     def _input_fingerprint(self) -> Any:
         if self.path is None:
@@ -233,21 +226,22 @@ class Job:
         )
 
     def _sink(self, journal: Journal) -> Sink:
-        assert self.output is not None
+        output = self.output
+        assert output.path is not None
         info = self.source.info
-        if self.kind == "images":
+        if self.output.kind == "images":
             return ImageSink(
                 journal,
-                self.output,
-                self.suffix,
-                pattern=self.pattern,
+                output.path,
+                output.suffix,
+                pattern=output.pattern,
                 deep=info.depth > 8,
                 alpha=info.alpha,
             )
         card = self.model.card
         return VideoSink(
             journal,
-            self.output,
+            output.path,
             self.format,
             info,
             source=self.path if self.path and self.path.is_file() else None,
@@ -341,18 +335,19 @@ def _decide(
             f"{target.width}x{target.height} is larger than a video picture can be.",
             "Ask for less with --scale, --size or --height.",
         )
-    output, kind, suffix, pattern = _destination(path, dst, info, target, card.scale)
-    if kind != "pipe":
-        assert output is not None
-        _check_output(path, output, options)
+    output = destination(path, dst, info, target, card.scale)
+    output.check(path, overwrite=options.overwrite)
+    kind = output.kind
     info = replace(info, sar=target.sar)
     if kind == "images":
         video_format = choose_format(info, ".mkv", target.width, target.height)
-        video_format = replace(video_format, warnings=(), encoder=suffix, options={})
+        video_format = replace(
+            video_format, warnings=(), encoder=output.suffix, options={}
+        )
     else:
         video_format = choose_format(
             info,
-            ".mkv" if kind == "pipe" else suffix,
+            ".mkv" if kind == "pipe" else output.suffix,
             target.width,
             target.height,
             codec="ffv1" if kind == "pipe" else options.codec,
@@ -368,10 +363,7 @@ def _decide(
     plan = make_plan(plan_source, card, target, budget_bytes=budget, cores=cores)
     length = options.chunk_frames or _chunk_length(plan.seconds_per_frame)
     plan = replace(plan, chunk_length=length)
-    return Job(
-        source, path, output, pattern, kind, suffix, model, options, target, plan,
-        video_format,
-    )  # fmt: skip
+    return Job(source, path, output, model, options, target, plan, video_format)
 
 
 def _chunk_length(seconds_per_frame: float) -> int:
@@ -383,68 +375,3 @@ def _pipe_format(info: SourceInfo, options: Options) -> str:
     if options.pix_fmt:
         return options.pix_fmt
     return "yuv420p10le" if info.depth > 8 else "yuv420p"
-
-
-def _destination(
-    path: Path | None,
-    dst: str | Path | None,
-    info: SourceInfo,
-    target: TargetSize,
-    model_scale: int,
-) -> tuple[Path | None, str, str, str]:
-    """Output path, kind, suffix and name pattern."""
-    if dst is None:
-        assert path is not None
-        exact = target.width == info.width * model_scale
-        exact = exact and target.height == info.height * model_scale
-        label = f"x{model_scale}" if exact else f"{target.width}x{target.height}"
-        if info.still:
-            base = path if path.is_dir() else path.parent
-            return (
-                base.with_name(f"{base.resolve().name}_{label}"),
-                "images",
-                ".png",
-                "",
-            )
-        if path.suffix.lower() in IMAGE_OUTPUTS:
-            return path.with_name(f"{path.stem}_{label}.png"), "images", ".png", ""
-        suffix = default_suffix(path)
-        return path.with_name(f"{path.stem}_{label}{suffix}"), "video", suffix, ""
-    if str(dst) == "-":
-        return None, "pipe", "", ""
-    text = os.fspath(dst)
-    output = Path(text)
-    suffix = output.suffix.lower()
-    if "%" in output.name:
-        one = re.fullmatch(r"[^%]*%0?\d*d[^%]*", output.name)
-        if one is None or suffix not in IMAGE_OUTPUTS:
-            raise UsageError(
-                f"{dst} is no pattern for pictures.", "For example: out/%06d.png."
-            )
-        return output.parent, "images", suffix, output.stem
-    if text.endswith(("/", os.sep)) or output.is_dir() or not suffix:
-        return output, "images", ".png", ""
-    if suffix in IMAGE_OUTPUTS:
-        if info.frames > 1:
-            raise UsageError(
-                f"{dst} is one picture, the input has {info.frames} frames.",
-                f"Name a folder, or a pattern such as %06d{suffix}.",
-            )
-        return output, "images", suffix, ""
-    return output, "video", suffix, ""
-
-
-def _check_output(path: Path | None, output: Path, options: Options) -> None:
-    if not output.exists():
-        return
-    if path is not None and path.exists() and path.samefile(output):
-        raise UsageError(
-            f"Input and output are the same file, {output}.", "Name another with -o."
-        )
-    if output.is_dir():
-        if any(output.iterdir()) and not options.overwrite:
-            raise OutputError(
-                f"The folder {output} is not empty.", "Add -y to write into it."
-            )
-    elif not options.overwrite:
-        raise OutputError(f"{output} exists already.", "Add -y to replace it.")

@@ -15,7 +15,8 @@ from upframe.media.encoder import Encoder, output_error
 from upframe.media.formats import VideoFormat
 from upframe.media.frames import SourceInfo
 from upframe.media.images import ImageEncoder, collect, move_single
-from upframe.media.mux import Segment, Window, join
+from upframe.media.mux import Window, join
+from upframe.media.packets import Segment
 from upframe.media.pipes import PipeEncoder
 from upframe.media.verify import verify
 

@@ -16,27 +16,17 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from upframe.errors import OutputError
 from upframe.media.container import open_input
 from upframe.media.encoder import output_error
 from upframe.media.formats import VideoFormat
+from upframe.media.packets import Segment, merge, video_packets
 from upframe.media.probe import main_video
 from upframe.media.subtitles import SubtitleConverter, converter_for
-from upframe.media.timestamps import decode_times
 
 _TECHNICAL = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 )
 _PREFIXES = ("_statistics", "bps", "number_of_", "duration")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One finished work file and the true timestamps of its frames."""
-
-    path: Path
-    pts: tuple[int, ...]
-    """In presentation order, in the source's time base, strictly rising."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +116,11 @@ def join(
             video.time_base = time_base
             if display_matrix is not None:
                 video.set_display_matrix(display_matrix)
-            packets = _video_packets(segments, time_base, shift, last_duration)
+            packets = video_packets(segments, time_base, shift, last_duration)
             others = plan.other_packets(window, shift)
             result.metadata = frozenset(key.lower() for key in out.metadata)
             written: Counter[int] = Counter()
-            for stream, packet in _merge(video, packets, others):
+            for stream, packet in merge(video, packets, others):
                 packet.stream = stream
                 written[stream.index] += 1
                 out.mux_one(packet)
@@ -385,79 +375,3 @@ def _muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:
         options["movflags"] = "use_metadata_tags"  # any tag, not only QuickTime's own
     options["movie_timescale"] = str(scale if scale <= 10_000_000 else 1000)
     return options
-
-
-def _video_packets(
-    segments: Sequence[Segment],
-    time_base: Fraction,
-    shift: Fraction,
-    last_duration: int,
-) -> Iterator[Packet[Any]]:
-    """All video packets in decode order, with the true timestamps."""
-    pts = [value for segment in segments for value in segment.pts]
-    offset = round(shift / time_base)
-    pts = [value + offset for value in pts]
-    ranks: list[int] = []
-    base = 0
-    for segment in segments:
-        ranks += [base + rank for rank in _ranks(segment)]
-        base += len(segment.pts)
-    dts = decode_times(ranks, pts)
-    at = 0
-    for segment in segments:
-        with open_input(segment.path) as container:
-            for packet in container.demux(container.streams.video[0]):
-                if not packet.size:
-                    continue
-                rank = ranks[at]
-                packet.time_base = time_base
-                packet.pts, packet.dts = pts[rank], dts[at]
-                if rank + 1 < len(pts):
-                    packet.duration = pts[rank + 1] - pts[rank]
-                else:
-                    packet.duration = last_duration
-                at += 1
-                yield packet
-
-
-def _ranks(segment: Segment) -> list[int]:
-    """Presentation order of a segment's packets, as they stand in decode order."""
-    with open_input(segment.path) as container:
-        times = [
-            packet.pts
-            for packet in container.demux(container.streams.video[0])
-            if packet.size
-        ]
-    if len(times) != len(segment.pts) or None in times:
-        raise OutputError(
-            f"The work file {segment.path} holds {len(times)} frames "
-            f"instead of {len(segment.pts)}.",
-            "Run again with --fresh; if it happens again, choose another -c:v.",
-        )
-    order = sorted(range(len(times)), key=lambda i: times[i])  # type: ignore[arg-type, return-value]
-    ranks = [0] * len(times)
-    for rank, index in enumerate(order):
-        ranks[index] = rank
-    return ranks
-
-
-def _merge(
-    video: Any,
-    packets: Iterator[Packet[Any]],
-    others: Iterator[tuple[Any, Packet[Any]]],
-) -> Iterator[tuple[Any, Packet[Any]]]:
-    """Both in order of decode time, so that the file plays without seeking."""
-    ahead = next(others, None)
-    for packet in packets:
-        assert packet.dts is not None
-        now = packet.dts * packet.time_base
-        while ahead is not None:
-            other = ahead[1]
-            if other.dts is not None and other.dts * other.time_base > now:
-                break
-            yield ahead
-            ahead = next(others, None)
-        yield video, packet
-    while ahead is not None:
-        yield ahead
-        ahead = next(others, None)

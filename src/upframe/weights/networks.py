@@ -1,4 +1,4 @@
-"""``upframe.load``: importable without torch, which is only needed when it is called."""
+"""``upframe.load``, importable without torch: only the call needs it."""
 
 from __future__ import annotations
 
