@@ -52,13 +52,20 @@ def box(tmp_path):
     return folder
 
 
+class Samples(dict):
+    """Files by suffix, with a short name in hypothesis's reports."""
+
+    def __repr__(self):
+        return "samples"
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     """Small whole files by suffix."""
     folder = tmp_path_factory.mktemp("samples")
     millisecond = Fraction(1, 1000)
     small = {"frames": 10, "size": (48, 32)}
-    return {
+    files = {
         "mp4": write_clip(folder / "a.mp4", audio=[Audio()], **small).read_bytes(),
         "mkv": write_clip(
             folder / "a.mkv",
@@ -75,6 +82,7 @@ def samples(tmp_path_factory):
         ).read_bytes(),
         "y4m": y4m_bytes(frames=10),
     }
+    return Samples(files)
 
 
 # ---- no video

@@ -120,10 +120,22 @@ def join(
             others = plan.other_packets(window, shift)
             result.metadata = frozenset(key.lower() for key in out.metadata)
             written: Counter[int] = Counter()
+            refused: Counter[str] = Counter()
             for stream, packet in merge(video, packets, others):
                 packet.stream = stream
+                try:
+                    out.mux_one(packet)
+                except av.error.FFmpegError as exc:
+                    # A full disk is an OSError; the rest is the packet's own fault.
+                    if stream is video or isinstance(exc, OSError):
+                        raise
+                    refused[f"{stream.type} stream"] += 1
+                    continue
                 written[stream.index] += 1
-                out.mux_one(packet)
+            result.warnings += [
+                f"{count} damaged packets of the {name} are left out."
+                for name, count in refused.items()
+            ]
             tracks = countable_tracks(out)
             result.packets = {
                 kind: [written[stream.index] for stream in streams]

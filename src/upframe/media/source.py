@@ -39,6 +39,8 @@ class Extent:
     from its start, whichever is later, as formats differ in what they declare."""
     declared: float
     """Duration that the container declares, in seconds; 0 when it says none."""
+    ended: bool = True
+    """False for a GIF without its end mark; other formats have none."""
 
 
 def scan(path: Path) -> Extent:
@@ -61,7 +63,14 @@ def scan(path: Path) -> Extent:
                     end = max(end, float(stop) - start)
         except av.error.FFmpegError:
             pass  # the decoder will meet it, count it and go on behind it
-        return Extent(packets, end, (container.duration or 0) / 1e6)
+        ended = container.format.name != "gif" or _last_byte(path) == b"\x3b"
+        return Extent(packets, end, (container.duration or 0) / 1e6, ended)
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1)
 
 
 class FileSource:
@@ -286,6 +295,11 @@ class FileSource:
                 f"ends after {extent.end:.2f} s ({extent.packets} frames).",
                 "Fetch it again, or take the part that is there with "
                 f"--duration {max(0.0, extent.end - slack - self._start):.2f}.",
+            )
+        if not extent.ended:
+            self.warnings.append(
+                f"The input has no end mark after {extent.packets} frames: its last "
+                "frames may be cut off."
             )
         if extent.end < needed - 1.5 * frame:
             self.warnings.append(
