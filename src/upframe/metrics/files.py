@@ -1,0 +1,59 @@
+"""Where the weights of the metrics lie; they are third parties' and do not ship."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from upframe.errors import WeightsError
+
+VARIABLE = "UPFRAME_METRIC_WEIGHTS"
+"""Environment variable with the folder of the files."""
+
+
+def folders() -> list[Path]:
+    """Where a file is looked for when no path is given, in this order."""
+    named = os.environ.get(VARIABLE)
+    places = [Path(named).expanduser()] if named else []
+    places.append(user_data_path("upframe", appauthor=False) / "metrics")
+    root = Path(__file__).resolve().parents[3]
+    if (root / "pyproject.toml").is_file():
+        places.append(root.parent / "shared" / "weights" / "metrics")
+    return places
+
+
+def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
+    """The file of a metric.
+
+    Args:
+        name: of the file.
+        what: the metric, for the message.
+        path: the file itself, or a folder that holds it; None to look in the folder
+            that ``UPFRAME_METRIC_WEIGHTS`` names, the user's data folder, and, in a
+            checkout, ``../shared/weights/metrics``.
+
+    Raises:
+        WeightsError: it is nowhere.
+    """
+    places = folders() if path is None else [Path(path).expanduser()]
+    for place in places:
+        file = place / name if place.is_dir() else place
+        if file.is_file():
+            return file
+    if path is None:
+        data = user_data_path("upframe", appauthor=False) / "metrics"
+        advice = f"Put {name} into {data}, or name its folder in {VARIABLE}."
+    else:
+        advice = f"Name the file {name} or the folder that holds it."
+    raise WeightsError(
+        f"The weights of {what} are not in {' or '.join(map(str, places))}.",
+        advice,
+    )
+
+
+def fingerprint(path: Path) -> str:
+    """File name and the first 8 hex digits of its SHA-256, for the printed protocol."""
+    return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"

@@ -1,0 +1,194 @@
+"""LPIPS: distance of two pictures in the features of AlexNet, weighted by people.
+
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
+(CVPR 2018), network ``alex``, version 0.1, linear layers included: what papers call
+LPIPS where they say no more. The layers are written anew from the paper; names of the
+parameters follow the authors' release (BSD-2-Clause), the weights are read from a file.
+Importing this module needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upframe.errors import MissingExtraError, WeightsError
+from upframe.metrics.files import find_file
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
+    from upframe.weights.loading import read_state
+except ImportError as error:
+    raise MissingExtraError("LPIPS", "metrics") from error
+
+FILE = "lpips_alexnet_features_and_lins.safetensors"
+"""Name of the file with ``features.*`` of AlexNet and ``lin*`` of LPIPS."""
+
+SMALLEST = 32
+"""Shortest side that all five layers take."""
+
+_CHANNELS = (64, 192, 384, 256, 256)
+
+
+class AlexLayers(nn.Module):
+    """The convolutions of AlexNet and a weight for each of their channels."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        convolutions = {
+            0: nn.Conv2d(3, 64, 11, stride=4, padding=2),
+            3: nn.Conv2d(64, 192, 5, padding=2),
+            6: nn.Conv2d(192, 384, 3, padding=1),
+            8: nn.Conv2d(384, 256, 3, padding=1),
+            10: nn.Conv2d(256, 256, 3, padding=1),
+        }
+        self.features = nn.ModuleDict({str(k): v for k, v in convolutions.items()})
+        for number, channels in enumerate(_CHANNELS):
+            # the authors have a dropout layer before it
+            lin = nn.Module()
+            lin.model = nn.ModuleDict({"1": nn.Conv2d(channels, 1, 1, bias=False)})
+            self.add_module(f"lin{number}", lin)
+        for name, values in (
+            ("shift", (-0.030, -0.088, -0.188)),
+            ("scale", (0.458, 0.448, 0.450)),
+        ):
+            tensor = torch.tensor(values).view(1, 3, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Five maps of a picture.
+
+        Args:
+            x: (B, 3, h, w) RGB in [-1, 1], sides of 32 and more.
+
+        Returns:
+            Five of (B, C, h', w'), each position of length 1 over the channels, after
+            each of the five rectified convolutions.
+        """
+        x = (x - self.shift) / self.scale
+        maps = []
+        for number, layer in enumerate(self.features.values()):
+            if number in (1, 2):
+                x = F.max_pool2d(x, 3, stride=2)
+            x = F.relu(layer(x))
+            maps.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return maps
+
+    def weights(self) -> list[Tensor]:
+        """Five of (1, C, 1, 1), none of them negative in the authors' release."""
+        return [
+            self.get_parameter(f"lin{number}.model.1.weight")
+            for number in range(len(_CHANNELS))
+        ]
+
+
+class LPIPS:
+    """The metric: 0 for equal pictures, larger is worse, seldom above 1."""
+
+    def __init__(self, path: Path | str | None = None, device: str = "cpu") -> None:
+        """Load the network.
+
+        Args:
+            path: of the weights or their folder; None to look where
+                :func:`upframe.metrics.files.find_file` says.
+            device: where the network runs.
+
+        Raises:
+            WeightsError: the file is missing, damaged, or of another network.
+        """
+        self.path = find_file(FILE, "LPIPS", path)
+        network = AlexLayers()
+        try:
+            network.load_state_dict(read_state(self.path))
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{self.path} does not hold the weights of LPIPS (alex, v0.1).",
+                f"The file is called {FILE}.",
+            ) from error
+        self._use(network, device)
+
+    @classmethod
+    def of(cls, network: AlexLayers, device: str = "cpu") -> LPIPS:
+        """The metric with another network, as tests need it."""
+        metric = cls.__new__(cls)
+        metric._use(network, device)
+        return metric
+
+    def _use(self, network: AlexLayers, device: str) -> None:
+        self._device = device
+        self._network = network.to(device).eval().requires_grad_(False)
+
+    def features(
+        self, picture: NDArray[np.uint8], *, crop: int = 0
+    ) -> Sequence[Tensor]:
+        """What is compared, of one picture, to be kept for several comparisons.
+
+        Args:
+            picture: (H, W, 3) RGB uint8.
+            crop: pixels left out on every side.
+
+        Returns:
+            Five of (1, C, h, w).
+
+        Raises:
+            ValueError: if this is no picture, or less than 32x32 pixels remain.
+        """
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(f"expected (H, W, 3) uint8, got {picture.shape}")
+        height, width = (n - 2 * crop for n in picture.shape[:2])
+        if min(height, width) < SMALLEST:
+            raise ValueError(
+                f"LPIPS needs {SMALLEST}x{SMALLEST} pixels, {width}x{height} remain"
+            )
+        part = picture[crop : crop + height, crop : crop + width]
+        x = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
+        x = x.permute(2, 0, 1)[None].to(self._device) / 127.5 - 1
+        with torch.inference_mode():
+            maps: list[Tensor] = self._network(x)
+        return maps
+
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+        """Between the features of two pictures of one size."""
+        with torch.inference_mode():
+            parts = [
+                ((one - other).square() * weight).sum(1).mean()
+                for one, other, weight in zip(
+                    a, b, self._network.weights(), strict=True
+                )
+            ]
+        return float(sum(parts))
+
+    def __call__(
+        self,
+        result: NDArray[np.uint8],
+        reference: NDArray[np.uint8],
+        *,
+        crop: int = 0,
+    ) -> float:
+        """Compare two pictures.
+
+        Args:
+            result: (H, W, 3) RGB uint8.
+            reference: the same size.
+            crop: pixels left out on every side.
+
+        Returns:
+            The distance, the same in both directions.
+
+        Raises:
+            ValueError: as :meth:`features`, and if the sizes differ.
+        """
+        if result.shape != reference.shape:
+            raise ValueError(f"sizes differ: {result.shape} and {reference.shape}")
+        return self.distance(
+            self.features(result, crop=crop), self.features(reference, crop=crop)
+        )
