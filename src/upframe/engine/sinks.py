@@ -11,7 +11,7 @@ from typing import Protocol
 from upframe.engine.journal import Done, Journal, sha256_of
 from upframe.engine.stepper import End, Result
 from upframe.errors import OutputError, ResumeError
-from upframe.media.encoder import Encoder, output_error
+from upframe.media.encoder import Encoder, output_error, to_disk
 from upframe.media.formats import VideoFormat
 from upframe.media.frames import SourceInfo
 from upframe.media.images import ImageEncoder, collect, move_single
@@ -177,6 +177,7 @@ class VideoSink(_JournalledSink):
         size = (self._format.width, self._format.height)
         warnings = result.warnings + verify(whole, times, result, size)
         try:
+            to_disk(whole)
             whole.replace(self._output)
         except OSError as exc:
             raise output_error(exc, self._output) from exc

@@ -37,6 +37,15 @@ def output_error(exc: BaseException, path: Path | str) -> OutputError:
     )
 
 
+def to_disk(path: Path) -> None:
+    """Force a file's content to disk, so that a power cut cannot take it back."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 class Encoder:
     """One encoder run: frames in, coded packets into a Matroska work file.
 
@@ -78,11 +87,7 @@ class Encoder:
         self._mux(None)
         try:
             self._container.close()
-            fd = os.open(self._path, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            to_disk(self._path)
         except (av.error.FFmpegError, OSError) as exc:
             raise output_error(exc, self._path) from exc
 
@@ -101,7 +106,8 @@ class Encoder:
 
 
 @functools.cache
-def _has_avx512() -> bool:
+def has_avx512() -> bool:
+    """Whether this machine runs AVX-512, which x264 must then be kept from."""
     try:
         flags = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -117,7 +123,7 @@ def _settle(format: VideoFormat) -> dict[str, str]:
     the same speed), and a resumed run must equal an uninterrupted one.
     """
     options = dict(format.options)
-    if format.encoder == "libx264" and _has_avx512():
+    if format.encoder == "libx264" and has_avx512():
         given = options.get("x264-params", "")
         if "asm=" not in given:
             options["x264-params"] = f"{given}:asm=avx2".lstrip(":")
