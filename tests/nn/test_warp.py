@@ -10,7 +10,9 @@ from upframe.nn.warp import flow_warp, follow, patch_flow, patch_warp
 
 
 def _flow(h: int, w: int, across: float, down: float) -> torch.Tensor:
-    return torch.tensor([float(across), float(down)]).view(1, 2, 1, 1).expand(1, 2, h, w)
+    return (
+        torch.tensor([float(across), float(down)]).view(1, 2, 1, 1).expand(1, 2, h, w)
+    )
 
 
 @given(st.integers(-3, 3), st.integers(-3, 3))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_HIDDEN = -100.0
+HIDDEN = -100.0
 """Added to the logits between tokens of opposite edges, as in Swin."""
 
 
@@ -30,6 +30,8 @@ class Windows:
             map, or ``h * w`` for a place outside the map.
         labels: (W, side²) tokens of one window that may see each other have the same
             number; None where all may.
+        edges: (W,) whether a window holds tokens that may not see each other; None
+            where none does.
     """
 
     def __init__(
@@ -57,6 +59,11 @@ class Windows:
             self.labels = self._split(self._roll(wrapped[None, None, :, :, None]))[
                 ..., 0
             ]
+        self.edges = (
+            None
+            if self.labels is None
+            else (self.labels != self.labels[:, :1]).any(dim=1)
+        )
 
     def cut(self, x: Tensor) -> Tensor:
         """Windows of a map, or of several maps of the same size at once.
@@ -103,7 +110,7 @@ class Windows:
         if self.labels is None:
             return None
         apart = self.labels[:, :, None] != self.labels[:, None, :]
-        return (apart.to(dtype) * _HIDDEN).repeat(1, 1, frames)
+        return (apart.to(dtype) * HIDDEN).repeat(1, 1, frames)
 
     def _roll(self, x: Tensor) -> Tensor:
         if not self.shift:

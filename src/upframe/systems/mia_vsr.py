@@ -51,6 +51,7 @@ from torch.utils.checkpoint import checkpoint
 
 from upframe.errors import UsageError
 from upframe.nn.flow import SpyNet
+from upframe.nn.sparse_attention import Projections, attend, augment
 from upframe.nn.warp import follow, patch_warp
 from upframe.nn.windows import Windows
 
@@ -175,6 +176,16 @@ class Attention(nn.Module):
             2, 0, 1
         )
 
+    def rows(self) -> Tensor:
+        """(N, heads, 3N): the same, by query."""
+        return self.relative_position_bias_table[self.relative_position_index].permute(
+            0, 2, 1
+        )
+
+    def folded(self, norm: nn.LayerNorm) -> Projections:
+        """The layers with the normalisation before them."""
+        return Projections.fold(norm, self.qkv, self.proj, self.heads)
+
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend inside windows.
 
@@ -288,6 +299,56 @@ class Block(nn.Module):
             hidden = kept * hidden + (1 - kept) * memory.hidden
         return x + hidden, Memory(now, attention, hidden), ratio
 
+    def skipping(
+        self,
+        x: Tensor,
+        past: Tensor,
+        memory: Memory | None,
+        windows: Windows,
+        keep_ratio: float | None,
+    ) -> tuple[Tensor, Memory, Tensor]:
+        """What :meth:`forward` computes at inference, without the dropped tokens.
+
+        Args:
+            x: (1, h, w, C) current frame.
+            past: (W, 2N, C + 1) augmented windows of the two frames before.
+            memory: of the frame visited last, as this method returned it. It is
+                overwritten.
+            windows: how the map is cut for this block.
+            keep_ratio: see :func:`choose`.
+
+        Returns:
+            As :meth:`forward`; the memory's tensors are flat: (h * w + 1, C + 1)
+            augmented tokens and twice (h * w, C).
+        """
+        flat = x.reshape(-1, x.shape[-1])
+        tokens = F.pad(augment(flat, self.norm1.eps), (0, 0, 0, 1))
+        if memory is None:
+            chosen = None
+            attention, hidden = torch.empty_like(flat), torch.empty_like(flat)
+        else:
+            attention, hidden = memory.attention, memory.hidden
+            rnn = self.attn.predmask.rnn
+            # the normalisation's scale, taken out of the absolute value
+            weight = F.pad(rnn.weight * self.norm1.weight.abs(), (0, 1))
+            change = torch.sub(tokens[:-1], memory.norm[:-1]).abs_()
+            score = F.linear(change, weight, rnn.bias)
+            chosen = choose(score.view(1, -1), keep_ratio)[0]
+        positions, values = attend(
+            tokens,
+            past,
+            chosen,
+            windows,
+            self.attn.folded(self.norm1),
+            self.attn.rows(),
+        )
+        attention.index_copy_(0, positions, values)
+        flat = flat + attention
+        hidden.index_copy_(0, positions, self.mlp(self.norm2(flat[positions])))
+        flat += hidden
+        ratio = flat.new_tensor(len(positions) / len(flat))
+        return flat.view(x.shape), Memory(tokens, attention, hidden), ratio
+
     def _drop(self, x: Tensor) -> Tensor:
         if not self.training or self.drop_path == 0:
             return x
@@ -386,6 +447,7 @@ class Branch(nn.Module):
         self.conv_after_body = nn.Conv2d(dim, dim, 3, padding=1)
         self.conv_before_upsample = nn.Conv2d(dim, 64, 3, padding=1)
         self.checkpointing = False
+        self.skip_dropped = True
 
     def groups(self) -> list[Group]:
         """The groups of blocks, in order."""
@@ -399,7 +461,7 @@ class Branch(nn.Module):
         cuts: Cuts,
         keep_ratio: float | None,
     ) -> tuple[Tensor, list[Memory], list[Tensor]]:
-        """One frame; every token is computed.
+        """One frame.
 
         Args:
             x: (B, C, h, w) current frame.
@@ -414,6 +476,16 @@ class Branch(nn.Module):
         """
         tokens = self.patch_embed.norm(x.permute(0, 2, 3, 1))
         past = self.patch_embed.norm(past.permute(0, 1, 3, 4, 2))
+        pasts = {False: past, True: past}
+        skips = (
+            self.skip_dropped
+            and not self.training
+            and not torch.is_grad_enabled()
+            and len(x) == 1
+        )
+        if skips:
+            past = augment(past, self.norm.eps)
+            pasts = {False: cuts.plain.cut(past), True: cuts.shifted.cut(past)}
         remembered: list[Memory] = []
         ratios: list[Tensor] = []
         for group in self.groups():
@@ -421,12 +493,14 @@ class Branch(nn.Module):
             for block in group.blocks():
                 arguments = (
                     tokens,
-                    past,
+                    pasts[block.shifted],
                     None if memories is None else memories[len(remembered)],
                     cuts.shifted if block.shifted else cuts.plain,
                     keep_ratio,
                 )
-                if self.checkpointing and torch.is_grad_enabled():
+                if skips:
+                    tokens, memory, ratio = block.skipping(*arguments)
+                elif self.checkpointing and torch.is_grad_enabled():
                     tokens, memory, ratio = checkpoint(
                         block, *arguments, use_reentrant=False
                     )
@@ -511,6 +585,16 @@ class MIAVSR(nn.Module):
     def checkpointing(self, on: bool) -> None:
         for branch in self._branches().values():
             branch.checkpointing = on
+
+    @property
+    def skip_dropped(self) -> bool:
+        """Whether inference skips dropped tokens instead of overwriting them."""
+        return all(branch.skip_dropped for branch in self._branches().values())
+
+    @skip_dropped.setter
+    def skip_dropped(self, on: bool) -> None:
+        for branch in self._branches().values():
+            branch.skip_dropped = on
 
     def forward(self, frames: Tensor) -> Tensor:
         """Enlarge a clip four times.
@@ -619,13 +703,14 @@ class MIAVSR(nn.Module):
         done: list[Tensor] = []
         ratios: list[Tensor] = []
         memories: list[Memory] | None = None
+        # where everything is kept there is nothing to compare
+        masks = self.use_mask and (self.training or self.keep_ratio != 1)
         for i, x in enumerate(features):
             past = torch.stack(_aligned(x, done, flows, i), dim=1)
-            masked = self.use_mask and i > 0
             x, memories, kept = branch(
-                x, past, memories if masked else None, cuts, self.keep_ratio
+                x, past, memories if masks else None, cuts, self.keep_ratio
             )
-            if masked:
+            if self.use_mask and i > 0:
                 ratios += kept
             done.append(x)
         return done, ratios

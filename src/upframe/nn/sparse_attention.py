@@ -1,0 +1,312 @@
+"""Window attention for chosen tokens alone, shaped for a CPU. Inference only.
+
+``dense(x)[chosen]`` and ``sparse(x, chosen)`` are the same numbers up to rounding; the
+second costs nothing where nothing is chosen. Three things make it fast:
+
+* Windows are sorted by how many of their tokens are chosen, and those of similar number
+  are computed together as dense products with a few idle places. Windows without chosen
+  tokens are never touched, nor are their keys and values.
+* A token comes in normalised but without the normalisation's scale and offset, which
+  differ from block to block; they are folded into the projections. So what several
+  blocks share, the frames before, is normalised and cut into windows once.
+* Where few tokens of a window are chosen, projecting all its keys and values costs more
+  than the attention itself. There the projections move to the other side:
+  ``q · (K x) = (Kᵀ q) · x`` and ``Σ a (V x) = V (Σ a x)``, once for each chosen token
+  instead of once for each token of the window.
+
+An augmented token is a normalised token followed by 1, or zeros alone for a place
+outside the map. Outside places have, after the normalisation's offset, keys and values
+of zero; the last number tells them apart from a token that happens to be zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upframe.nn.windows import HIDDEN, Windows
+
+_LOGITS_AT_ONCE = 2**20
+"""Numbers in one batch of logits; a few megabytes stay in a core's cache."""
+_STEPS = (4, 8, 12, 16, 24, 32, 48)
+"""Numbers of chosen tokens to which a window's own number is rounded up."""
+
+# Shape letters: W windows, N = side² tokens of one frame in a window, L tokens in a
+# window over all frames, S tokens of the map, C channels, D = C + 1, H heads.
+
+
+def augment(x: Tensor, eps: float) -> Tensor:
+    """Normalise tokens and mark them as being inside the map.
+
+    Args:
+        x: (..., C).
+        eps: added to the variance.
+
+    Returns:
+        (..., C + 1): mean 0, variance 1, then 1.
+    """
+    out = x.new_empty(*x.shape[:-1], x.shape[-1] + 1)
+    out[..., :-1] = F.layer_norm(x, x.shape[-1:], eps=eps)
+    out[..., -1] = 1
+    return out
+
+
+@dataclass(frozen=True)
+class Projections:
+    """The linear layers of one block's attention, for augmented tokens."""
+
+    heads: int
+    query: Tensor
+    """(D, C) with the scale of the logits."""
+    key_value: Tensor
+    """(D, 2C) without biases: that of the keys is the same for all of them, so softmax
+    loses it; that of the values moves to the output, because attention sums to one."""
+    out: Tensor
+    """(C, C)."""
+    out_bias: Tensor
+    """(C,)."""
+
+    @classmethod
+    def fold(
+        cls, norm: nn.LayerNorm, qkv: nn.Linear, out: nn.Linear, heads: int
+    ) -> Projections:
+        """Fold a layer normalisation into the layers that follow it.
+
+        Args:
+            norm: over C channels, with scale and offset.
+            qkv: C to 3C channels, with a bias.
+            out: C to C channels, with a bias.
+            heads: of the attention.
+        """
+        dim = len(out.bias)
+        # zeros outside the map have this bias alone, tokens inside the offset as well
+        offset = torch.mv(qkv.weight, norm.bias)
+        whole = torch.cat((qkv.weight * norm.weight, offset[:, None]), dim=1).t()
+        # queries are always inside
+        query = torch.cat((whole[:-1, :dim], whole[-1:, :dim] + qkv.bias[:dim]))
+        return cls(
+            heads=heads,
+            query=query * (dim // heads) ** -0.5,
+            key_value=whole[:, dim:],
+            out=out.weight.t(),
+            out_bias=out.bias + torch.mv(out.weight, qkv.bias[2 * dim :]),
+        )
+
+    def absorbed(self) -> tuple[Tensor, Tensor]:
+        """Matrices that take queries to tokens' own space, and mixed tokens out of it.
+
+        Returns:
+            (D, H * D) and (H * D, C).
+        """
+        d, dim = self.query.shape
+        per_head = (d, self.heads, dim // self.heads)
+        query, key, value = (
+            m.reshape(per_head).transpose(0, 1)
+            for m in (self.query, *self.key_value.chunk(2, dim=1))
+        )
+        to_tokens = (query @ key.transpose(1, 2)).transpose(0, 1)
+        to_output = value @ self.out.reshape(self.heads, -1, dim)
+        return to_tokens.reshape(d, -1), to_output.reshape(-1, dim)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Windows that are computed together."""
+
+    windows: Tensor
+    """(k,) numbers of windows."""
+    chosen: Tensor
+    """(n,) which of all chosen tokens are in them."""
+    at: Tensor
+    """(n,) where those are in the flattened (k, m) places of the batch."""
+    slots: Tensor | None
+    """(k, m) which token of its window is in each place; None for all N in order."""
+    edge: bool
+    """Whether the windows hold tokens of opposite edges of the map."""
+
+
+def attend(
+    tokens: Tensor,
+    past: Tensor,
+    chosen: Tensor | None,
+    windows: Windows,
+    weights: Projections,
+    bias: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Attention of chosen tokens of a frame to their windows in this and past frames.
+
+    Args:
+        tokens: (S + 1, D) augmented tokens of the map, the last one outside (zero).
+        past: (W, L - N, D) augmented windows of the frames before.
+        chosen: (S,) bool; None for all tokens.
+        windows: how the map is cut.
+        weights: projections.
+        bias: (N, H, L) added to the logits.
+
+    Returns:
+        Positions (n,) of the chosen tokens in the map, in no particular order, and
+        their outputs (n, C).
+    """
+    rows = windows.rows
+    if chosen is None:
+        picked = rows < len(tokens) - 1
+    else:
+        picked = torch.cat((chosen, chosen.new_zeros(1)))[rows]
+    window, slot = picked.nonzero(as_tuple=True)
+    positions = rows[window, slot]
+    values = tokens.new_empty(len(positions), weights.out.shape[1])
+    absorbed: tuple[Tensor, Tensor] | None = None
+    for batch in _batches(picked, window, slot, windows, bias.shape):
+        k = len(batch.windows)
+        here = rows[batch.windows]
+        before = past.index_select(0, batch.windows)
+        context = torch.cat((before, _take(tokens, here)), dim=1)
+        if batch.slots is None:
+            current = context[:, before.shape[1] :]
+            added = bias[None]
+        else:
+            current = _take(tokens, here.gather(1, batch.slots))
+            added = _take(bias, batch.slots)
+        m = current.shape[1]
+        if batch.edge:
+            added = added + _apart(windows, batch, bias.shape[2], bias.dtype)
+        if _absorbing_pays(m, tokens.shape[1], weights.heads, bias.shape[2]):
+            absorbed = absorbed or weights.absorbed()
+            mixed = _attend_to_tokens(current, context, added, absorbed[0])
+            out = absorbed[1]
+        else:
+            mixed = _attend_to_keys(current, context, added, weights)
+            out = weights.out
+        mixed = mixed.reshape(k * m, -1)[batch.at]
+        values[batch.chosen] = torch.addmm(weights.out_bias, mixed, out)
+    return positions, values
+
+
+def _take(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` along the first axis, which torch copies faster this way."""
+    flat = table.index_select(0, index.reshape(-1))
+    return flat.view(*index.shape, *table.shape[1:])
+
+
+def _batches(
+    picked: Tensor,
+    window: Tensor,
+    slot: Tensor,
+    windows: Windows,
+    bias_shape: torch.Size,
+) -> Iterator[_Batch]:
+    """Cut the work into batches of similar windows that fit into the cache.
+
+    Args:
+        picked: (W, N) which tokens are chosen.
+        window: (n,) the window of each chosen token, ascending.
+        slot: (n,) its place in the window, ascending inside a window.
+        windows: how the map is cut.
+        bias_shape: N, H, L.
+    """
+    n, heads, length = bias_shape
+    counts = picked.sum(dim=1)
+    place = (picked.cumsum(dim=1) - 1)[window, slot]
+    edges = windows.edges
+    below = 0
+    for m in (*(step for step in _STEPS if step <= 3 * n // 4), n):
+        similar = (counts > below) & (counts <= m)
+        below = m
+        for edge in (False, True):
+            if edge and edges is None:
+                continue
+            group = similar if edges is None else similar & (edges == edge)
+            numbers = group.nonzero()[:, 0]
+            if not len(numbers):
+                continue
+            entries = group[window].nonzero()[:, 0]
+            local = (group.cumsum(0) - 1)[window[entries]]
+            ends = counts[numbers].cumsum(0).tolist()
+            step = max(1, _LOGITS_AT_ONCE // (m * heads * length))
+            for first in range(0, len(numbers), step):
+                last = min(first + step, len(numbers))
+                part = slice(ends[first - 1] if first else 0, ends[last - 1])
+                mine = entries[part]
+                row = local[part] - first
+                slots = None
+                column = slot[mine]
+                if m < n:
+                    slots = column.new_zeros(last - first, m)
+                    slots[row, place[mine]] = column
+                    column = place[mine]
+                yield _Batch(numbers[first:last], mine, row * m + column, slots, edge)
+
+
+def _apart(windows: Windows, batch: _Batch, length: int, dtype: torch.dtype) -> Tensor:
+    """(k, m, 1, L): the usual -100 between opposite edges of the map, else 0."""
+    assert windows.labels is not None
+    labels = windows.labels[batch.windows]
+    own = labels if batch.slots is None else labels.gather(1, batch.slots)
+    apart = own[:, :, None, None] != labels[:, None, None, :]
+    repeats = length // labels.shape[1]
+    return apart.to(dtype).repeat(1, 1, 1, repeats) * HIDDEN
+
+
+def _absorbing_pays(m: int, d: int, heads: int, length: int) -> bool:
+    """Whether m queries are cheaper than the keys and values of a whole window.
+
+    Counts multiply-adds per window.
+    """
+    projecting = 2 * length * d**2 + 2 * m * d**2 + 2 * length * d * m
+    moving = 2 * heads * m * d**2 + 2 * length * d * m * heads
+    return moving < projecting
+
+
+def _attend_to_tokens(
+    current: Tensor, context: Tensor, added: Tensor, to_tokens: Tensor
+) -> Tensor:
+    """Queries in the space of the tokens: no keys, no values.
+
+    Args:
+        current: (k, m, D).
+        context: (k, L, D).
+        added: (k or 1, m, H, L), left as it is only if it has one entry.
+        to_tokens: (D, H * D).
+
+    Returns:
+        (k, m, H * D) mixed tokens.
+    """
+    k, m, d = current.shape
+    query = (current.reshape(k * m, d) @ to_tokens).view(k, -1, d)
+    logits = added.flatten(1, 2)
+    logits = logits.repeat(k, 1, 1) if len(logits) == 1 else logits
+    logits.baddbmm_(query, context.transpose(1, 2))
+    return (logits.softmax(dim=-1) @ context).view(k, m, -1)
+
+
+def _attend_to_keys(
+    current: Tensor, context: Tensor, added: Tensor, weights: Projections
+) -> Tensor:
+    """Ordinary attention.
+
+    Args:
+        current: (k, m, D).
+        context: (k, L, D).
+        added: (k or 1, m, H, L).
+        weights: projections.
+
+    Returns:
+        (k, m, C) mixed values.
+    """
+    k, m, d = current.shape
+    length = context.shape[1]
+    query = (current.reshape(k * m, d) @ weights.query).view(k, m, weights.heads, -1)
+    both = context.reshape(k * length, d) @ weights.key_value
+    key, value = both.view(k, length, 2, weights.heads, -1).permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(
+        query.transpose(1, 2),
+        key,
+        value,
+        attn_mask=added.permute(0, 2, 1, 3).expand(k, -1, -1, -1),
+        scale=1.0,
+    )
+    return mixed.transpose(1, 2).reshape(k, m, -1)
