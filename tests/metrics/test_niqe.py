@@ -92,8 +92,7 @@ def test_too_small_or_too_flat(model: Path) -> None:
     metric = NIQE(model)
     with pytest.raises(ValueError, match="two blocks of 96x96"):
         metric(_picture(100, 199), crop=4)
-    with pytest.raises(ValueError, match="texture"):
-        metric(np.full((200, 200, 3), 90, np.uint8))
+    assert np.isnan(metric(np.full((200, 200, 3), 90, np.uint8)))
     flat = _picture()
     flat[:100, :100] = 90
     assert np.isfinite(metric(flat))

@@ -25,7 +25,10 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="sisr, vid4, reds4, vimeo90k or real.")],
     metrics: Annotated[
         str | None,
-        typer.Option(help="Some of psnr,ssim. Default: all that the protocol allows."),
+        typer.Option(
+            help="Some of psnr,ssim,lpips,niqe,tof,tlp,ewarp; for real of niqe,ewarp. "
+            "Default: psnr,ssim."
+        ),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Only the first frames of each clip.")
@@ -34,6 +37,10 @@ def evaluate(
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: all cores.")
+    ] = None,
+    metric_weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the weights of lpips, tlp and niqe."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
@@ -54,6 +61,7 @@ def evaluate(
         device=device,
         runtime=runtime,
         threads=threads,
+        metric_weights=metric_weights,
         progress=None if as_json else show,
     )
     if as_json:
@@ -61,6 +69,8 @@ def evaluate(
         return
     print(_line("mean", sum(clip.frames for clip in report.clips), report.mean))
     console.say(report.settings)
+    for name, definition in report.definitions.items():
+        console.say(f"{name}: {definition}")
     console.say(f"{report.model}: {report.ms_per_frame:.1f} ms a frame")
 
 

@@ -10,9 +10,8 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,9 @@ from upframe.engine.models import resolve_model
 from upframe.errors import InputError, RuntimeFailure, UsageError
 from upframe.evaluation.clips import Clip, Picture, find_clips, missing_clips
 from upframe.evaluation.protocols import Protocol, find_protocol
-from upframe.metrics import psnr, ssim
+from upframe.evaluation.scoring import ClipScoring, Scoring, choose_metrics, mean
 from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.make import open_runtime
-
-METRICS: Mapping[str, Callable[..., float]] = MappingProxyType(
-    {"psnr": psnr, "ssim": ssim}
-)
-"""Metrics by name; each takes result, reference, ``channel`` and ``crop``."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,11 @@ class ClipScore:
     frames: int
     """Frames that were scored; that were upscaled, where nothing is scored."""
     scores: Mapping[str, float]
-    """Metric to mean over these frames."""
+    """Metric to mean over these frames, or over pairs of consecutive ones; NaN where
+    no frame has a defined score."""
+    per_frame: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Metric to its scores in order of the frames; metrics of two consecutive frames
+    begin with the second."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,18 @@ class EvaluationReport:
     settings: str
     """One line with everything that decides the scores."""
     mean: Mapping[str, float]
-    """Metric to mean over clips."""
+    """Metric to mean over clips that have a defined score."""
     clips: tuple[ClipScore, ...]
     ms_per_frame: float
     """Wall-clock time of the model alone, without reading and a warm-up, per frame."""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    """Metric to what exactly it is: method, flow, weights."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``upframe evaluate --json`` prints it.
 
-        An infinite PSNR, that of equal pictures, is null: JSON has no infinity.
+        An infinite PSNR, that of equal pictures, is null, and so is a score that is not
+        defined, as that of motion in one frame: JSON knows neither.
         """
         return {
             "protocol": self.protocol,
@@ -87,6 +88,7 @@ def evaluate(
     device: str = "auto",
     runtime: str = "auto",
     threads: int | None = None,
+    metric_weights: Path | str | None = None,
     progress: Callable[[ClipScore], None] | None = None,
 ) -> EvaluationReport:
     """Score a model.
@@ -97,12 +99,15 @@ def evaluate(
             perhaps ``lq/<clip>/``. What is not in ``lq`` is made from ``gt``. For
             ``real`` a folder with ``lq/<clip>/`` or ``<clip>/``.
         protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k`` or ``real``.
-        metrics: of ``psnr`` (dB) and ``ssim`` (at most 1); None for all that the
-            protocol allows, which for ``real`` are none: it tells the time only.
+        metrics: names of :data:`upframe.evaluation.scoring.METRICS`; None for ``psnr``
+            (dB) and ``ssim`` (at most 1). ``real`` has ``niqe`` and ``ewarp``, and for
+            None no metric: it tells the time only.
         frames: only the first frames of each clip; None for all.
         device: as for ``upframe upscale``.
         runtime: likewise.
         threads: likewise.
+        metric_weights: folder with the weights of ``lpips``, ``tlp`` and ``niqe``; None
+            to look where :func:`upframe.metrics.files.find_file` says.
         progress: is called after every clip.
 
     Returns:
@@ -111,12 +116,13 @@ def evaluate(
     Raises:
         UsageError: a name does not exist, or does not go with the protocol.
         InputError: the data is missing, empty or does not fit together.
-        WeightsError: the model's file is damaged.
-        MissingExtraError: Pillow, or torch for a weight file, is not installed.
+        WeightsError: the model's file is damaged, or weights of a metric are missing.
+        MissingExtraError: Pillow, or torch for a weight file or LPIPS, is not
+            installed.
         RuntimeFailure: the model fails.
     """
     rules = find_protocol(protocol)
-    names = _check_metrics(rules, metrics)
+    names = choose_metrics(rules, metrics)
     if frames is not None and frames < 1:
         raise UsageError(f"frames must be at least 1, got {frames}.", "Use 1 or more.")
     if frames is not None and rules.frames == "middle":
@@ -131,13 +137,16 @@ def evaluate(
         chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
     )
     scale = chosen.card.scale
+    scoring = Scoring(
+        names, rules, scale, None if metric_weights is None else Path(metric_weights)
+    )
     low, _ = clips[0].read(0, scale)
     _Timed(runner).warm_up(low)
     seconds, count = 0.0, 0
     results = []
     for clip in clips:
         session = _Timed(runner)
-        result = _score_clip(clip, session, rules, names, frames)
+        result = _score_clip(clip, session, rules, scoring.clip(), frames)
         seconds, count = seconds + session.seconds, count + session.frames
         results.append(result)
         if progress is not None:
@@ -147,34 +156,19 @@ def evaluate(
         settings += f"; of the published set {', '.join(missing)} are missing"
     if frames is not None:
         settings += f"; only the first {frames} frames of each clip"
+    for name in names:
+        lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
+        if lost:
+            settings += f"; {name} is not defined on {lost} frames, which are left out"
     return EvaluationReport(
         protocol=rules.name,
         model=chosen.card.name,
         settings=settings,
-        mean={m: float(np.mean([r.scores[m] for r in results])) for m in names},
+        mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
         ms_per_frame=1e3 * seconds / count,
+        definitions=scoring.definitions,
     )
-
-
-def _check_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str, ...]:
-    if metrics is None:
-        return tuple(METRICS) if rules.has_truth else ()
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise UsageError(
-            f"There is no metric {', '.join(map(repr, unknown)) or 'named'} in this "
-            "version.",
-            f"There are: {', '.join(METRICS)}.",
-        )
-    if not rules.has_truth:
-        raise UsageError(
-            f"The protocol {rules.name} has no ground truth for "
-            f"{' and '.join(dict.fromkeys(metrics))}; of metrics that need none, this "
-            f"version has none. It has: {', '.join(METRICS)}.",
-            "Leave --metrics away to run and time the model, or use another protocol.",
-        )
-    return tuple(dict.fromkeys(metrics))
 
 
 def _finite(value: float) -> float | None:
@@ -218,13 +212,12 @@ def _score_clip(
     clip: Clip,
     session: _Timed,
     rules: Protocol,
-    metrics: Sequence[str],
+    scoring: ClipScoring,
     frames: int | None,
 ) -> ClipScore:
     scale = session.scale
     count = min(frames or len(clip), len(clip))
     wanted = {count // 2} if rules.frames == "middle" else set(range(count))
-    values: dict[str, list[float]] = {name: [] for name in metrics}
     truths: deque[Picture | None] = deque()
     done = 0
 
@@ -232,11 +225,15 @@ def _score_clip(
         nonlocal done
         for result in outputs:
             truth = truths.popleft()
-            if truth is not None and done in wanted:
-                for name in metrics:
-                    values[name].append(
-                        _score(name, result, truth, rules, scale, clip.high[done])
-                    )
+            if done in wanted:
+                try:
+                    scoring.push(result, truth)
+                except ValueError as error:
+                    raise InputError(
+                        f"{(clip.high or clip.low)[done]} cannot be scored with "
+                        f"{error}.",
+                        "Leave it out of the test set, or the metric.",
+                    ) from error
             done += 1
 
     for number in range(count):
@@ -249,24 +246,9 @@ def _score_clip(
             f"The model made {done} of {count} frames of {clip.name}.",
             "Report this with the name of the model.",
         )
-    means = {name: float(np.mean(scores)) for name, scores in values.items()}
-    return ClipScore(clip.name, len(wanted), means)
-
-
-def _score(
-    name: str,
-    result: Picture,
-    truth: Picture,
-    rules: Protocol,
-    scale: int,
-    path: Path,
-) -> float:
-    try:
-        return METRICS[name](
-            result, truth, channel=rules.channel, crop=rules.border(scale)
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{path} cannot be scored with {name}: {error}.",
-            "Leave it out of the test set.",
-        ) from error
+    return ClipScore(
+        clip.name,
+        len(wanted),
+        {name: mean(values) for name, values in scoring.values.items()},
+        {name: tuple(values) for name, values in scoring.values.items()},
+    )

@@ -1,5 +1,12 @@
-"""Scores of pictures against a reference, as the field computes them; NumPy only."""
+"""Scores of pictures and clips as the field computes them.
+
+All are NumPy only but LPIPS, which needs torch and is imported from
+``upframe.metrics.lpips``.
+"""
 
 from upframe.metrics.fidelity import luma, psnr, ssim
+from upframe.metrics.flow import farneback
+from upframe.metrics.niqe import NIQE
+from upframe.metrics.temporal import tof, warping_error
 
-__all__ = ["luma", "psnr", "ssim"]
+__all__ = ["NIQE", "farneback", "luma", "psnr", "ssim", "tof", "warping_error"]

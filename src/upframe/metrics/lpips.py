@@ -157,7 +157,13 @@ class LPIPS:
         return maps
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-        """Between the features of two pictures of one size."""
+        """Between the features of two pictures.
+
+        Raises:
+            ValueError: if the pictures differ in size.
+        """
+        if a[0].shape != b[0].shape:
+            raise ValueError("two pictures differ in size")
         with torch.inference_mode():
             parts = [
                 ((one - other).square() * weight).sum(1).mean()
