@@ -56,6 +56,12 @@ class Detector:
     """The network with these arguments, on torch's current default device."""
     needs: Callable[[Mapping[str, Any], Shapes], Needs]
     """What the network with these arguments and shapes needs."""
+    scale: int | None = None
+    """The system's only scale; None where the argument ``scale`` says it."""
+
+    def scale_of(self, config: Mapping[str, Any]) -> int:
+        """Output size over input size of the network with these arguments."""
+        return self.scale if self.scale is not None else int(config["scale"])
 
 
 def detect(shapes: Shapes) -> Detector | None:
@@ -202,6 +208,77 @@ def _ditn_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
     )
 
 
+# MIA-VSR -------------------------------------------------------------------------
+
+_MIA_FIRST = "patch_align.backward_1.layers.0.residual_group.blocks.0."
+
+
+def _is_mia_vsr(shapes: Shapes) -> bool:
+    typical = ("conv_first.weight", "conv_hr.weight", f"{_MIA_FIRST}attn.qkv.weight")
+    return all(key in shapes for key in typical)
+
+
+def _deduce_mia_vsr(shapes: Shapes) -> dict[str, Any]:
+    layers = "patch_align.backward_1.layers."
+    groups = range(count(shapes, layers))
+    blocks = [f"{layers}{i}.residual_group.blocks." for i in groups]
+    table = "0.attn.relative_position_bias_table"
+    dim = side(shapes, "conv_first.weight", 0)
+    tokens = side(shapes, f"{_MIA_FIRST}attn.relative_position_index", 0)
+    heads = [side(shapes, f"{block}{table}", 1) for block in blocks]
+    if math.isqrt(tokens) ** 2 != tokens:
+        raise WeightsError(f"Windows of {tokens} pixels are not square.")
+    if any(dim % n for n in heads):
+        raise WeightsError(f"{dim} channels cannot be divided among {heads} heads.")
+    hidden = side(shapes, f"{_MIA_FIRST}mlp.fc1.weight", 0)
+    ratio = hidden / dim
+    if int(dim * ratio) != hidden:
+        # the quotient was rounded down, and the constructor's int would cut it
+        ratio = (hidden + 0.5) / dim
+    return {
+        "mid_channels": side(shapes, "conv_before_upsample.weight", 0),
+        "embed_dim": dim,
+        "depths": [count(shapes, block) for block in blocks],
+        "heads": heads,
+        "window": math.isqrt(tokens),
+        "mlp_ratio": ratio,
+    }
+
+
+def _build_mia_vsr(config: Mapping[str, Any]) -> nn.Module:
+    from upframe.systems.mia_vsr import MIAVSR
+
+    return MIAVSR(**config)
+
+
+def _mia_vsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
+    dim, mid = config["embed_dim"], config["mid_channels"]
+    used = {  # these three are in the authors' files and are never used
+        key: math.prod(shape)
+        for key, shape in shapes.items()
+        if len(shape) in (2, 4)
+        and not re.match(r"patch_align\.\w+\.conv_(first|before_upsample)", key)
+        and not key.endswith(("_bias_table", "_index"))
+    }
+    linear = sum(n for key, n in used.items() if not key.startswith("spynet."))
+    # of the three frames, two pass through keys and values alone
+    linear += sum(4 * dim**2 for key in used if key.endswith("attn.qkv.weight"))
+    attention = 2 * 3 * config["window"] ** 2 * dim * 4 * sum(config["depths"])
+    enlarged = 3 * used.get("upconv2.weight", 0)
+    enlarged += 15 * sum(used.get(f"conv_{k}.weight", 0) for k in ("hr", "last"))
+    # a level of the pyramid has a quarter of the pixels of the next; both directions
+    flow = 2 * 4 / 3 * used.get("spynet.basic_module.5.basic_module.2.weight", 0) * 2.4
+    return Needs(
+        multiple=1,
+        min_size=16,
+        overlap=32,
+        # per frame in flight: the output's maps of 64 channels at full size, twice, and
+        # the blocks' tokens
+        bytes_per_pixel=4 * (2 * 64 * 16 + 4 * mid * 4 + 24 * dim),
+        gflops_per_megapixel=round(2 * (linear + attention + enlarged + flow) / 1e3, 1),
+    )
+
+
 DETECTORS = (
     Detector(
         system="ditn",
@@ -211,6 +288,16 @@ DETECTORS = (
         hidden={"patch": lambda value: type(value) is int and 1 <= value <= 64},
         build=_build_ditn,
         needs=_ditn_needs,
+    ),
+    Detector(
+        system="mia-vsr",
+        title="MIA-VSR",
+        matches=_is_mia_vsr,
+        deduce=_deduce_mia_vsr,
+        hidden={"use_mask": lambda value: type(value) is bool},
+        build=_build_mia_vsr,
+        needs=_mia_vsr_needs,
+        scale=4,
     ),
 )
 """All systems, in the order in which they are tried."""

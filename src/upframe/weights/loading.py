@@ -93,12 +93,14 @@ def describe_file(path: str | Path) -> ModelCard:
     weights = _from_file(path)
     detector, config = weights.detector, dict(weights.config)
     shapes = _shapes(weights.state)
-    parameters = sum(value.numel() for value in weights.state.values())
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in detector.build(config).parameters())
+    scale = detector.scale_of(config)
     return ModelCard(
         name=path.stem,
         system=detector.system,
-        scale=config["scale"],
-        summary=f"{detector.title} x{config['scale']} from {path.name}",
+        scale=scale,
+        summary=f"{detector.title} x{scale} from {path.name}",
         licence="unknown",
         parameters=parameters,
         config=config,

@@ -1,0 +1,107 @@
+"""MIA-VSR files of any size: saved, detected, loaded, and equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from material import reference
+from upframe.errors import WeightsError
+from upframe.systems.mia_vsr import MIAVSR
+from upframe.weights.detection import by_name, detect
+from upframe.weights.loading import describe_file, load
+
+SIZES: list[dict[str, Any]] = [
+    {"mid_channels": 8, "embed_dim": 12, "depths": [2, 1], "heads": [2, 3]},
+    {"mid_channels": 4, "embed_dim": 10, "depths": [1], "heads": [1], "window": 4},
+    {
+        "mid_channels": 16,
+        "embed_dim": 11,
+        "depths": [1] * 3,
+        "heads": [11, 1, 1],
+        "mlp_ratio": 1.3,
+    },
+]
+
+
+@pytest.mark.parametrize("arguments", SIZES)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_any_size_is_found_again(
+    tmp_path: Path, arguments: dict[str, Any], suffix: str
+) -> None:
+    network = MIAVSR(**arguments).eval()
+    path = tmp_path / f"w{suffix}"
+    if suffix == ".pth":
+        torch.save({"params": network.state_dict()}, path)
+    else:
+        save_file(network.state_dict(), path)
+    card = describe_file(path)
+    assert (card.system, card.scale, card.min_size) == ("mia-vsr", 4, 16)
+    assert card.parameters == sum(p.numel() for p in network.parameters())
+    for name, value in arguments.items():
+        if name != "mlp_ratio":
+            assert card.config[name] == value
+    loaded = load(path)
+    assert isinstance(loaded, MIAVSR)
+    assert not loaded.training
+    state = loaded.state_dict()
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(state[key], tensor), key
+    frames = torch.rand(1, 2, 3, 64, 64)
+    with torch.inference_mode():
+        mine, _ = network.features(frames)
+        theirs, _ = loaded.features(frames)
+    assert torch.equal(mine[0], theirs[0])
+
+
+def test_the_authors_size() -> None:
+    with torch.device("meta"):
+        state = MIAVSR().state_dict()
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    detector = detect(shapes)
+    assert detector is by_name("mia-vsr")
+    assert detector.deduce(shapes) == {
+        "mid_channels": 64,
+        "embed_dim": 120,
+        "depths": [6] * 4,
+        "heads": [6] * 4,
+        "window": 8,
+        "mlp_ratio": 2.0,
+    }
+
+
+def test_the_file_says_whether_masks_are_used(tmp_path: Path) -> None:
+    network = MIAVSR(**SIZES[0])
+    recipe = '{"system": {"name": "mia-vsr", "args": {"use_mask": false}}}'
+    path = tmp_path / "w.ckpt"
+    torch.save({"recipe": recipe, "params_ema": network.state_dict()}, path)
+    loaded = load(path)
+    assert isinstance(loaded, MIAVSR)
+    assert not loaded.use_mask
+
+
+def test_what_fits_no_network_is_said(tmp_path: Path) -> None:
+    state = MIAVSR(**SIZES[0]).state_dict()
+    path = tmp_path / "w.pth"
+    first = "patch_align.backward_1.layers.0.residual_group.blocks.0.attn."
+    for key, value, match in (
+        ("relative_position_index", torch.zeros(60, 180), "not square"),
+        ("relative_position_bias_table", torch.zeros(675, 5), "among"),
+        ("proj.weight", torch.zeros(3, 3), "instead of"),
+    ):
+        torch.save({**state, first + key: value}, path)
+        with pytest.raises(WeightsError, match=match):
+            load(path)
+
+
+def test_the_authors_small_network_loads(tmp_path: Path) -> None:
+    golden = load_file(reference("golden/mia_vsr_small.safetensors"))
+    state = {k[6:]: v for k, v in golden.items() if k.startswith("state.")}
+    path = tmp_path / "w.safetensors"
+    save_file(state, path)
+    assert describe_file(path).config["heads"] == [2, 2]
+    assert isinstance(load(path), MIAVSR)
