@@ -156,8 +156,8 @@ class Job:
             lost.append(f"Only the pictures are written; left out: {kinds}.")
         if info.display_matrix is not None:
             lost.append(
-                "The input is shown turned or mirrored by a rotation tag that the output "
-                "cannot hold: its pictures are as they were coded."
+                "The input is shown turned or mirrored by a rotation tag that the "
+                "output cannot hold: its pictures are as they were coded."
             )
         if self.output.kind == "images" and info.sar != 1:
             lost.append(

@@ -33,6 +33,9 @@ ENCODERS = {
 
 _CRF = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libvpx-vp9": 20}
 _CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
+_X265_LEAST = 64
+"""x265 writes past its buffers on pictures smaller than its largest coding unit, and
+sometimes takes the process down (seen with FFmpeg 8 wheels at 48x48)."""
 _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast"},
     "libx265": {"preset": "fast", "x265-params": "log-level=error"},
@@ -109,7 +112,7 @@ def choose_format(
         UsageError: suffix, codec or pixel format are unknown or do not fit.
     """
     muxer = _muxer(suffix)
-    encoder = _encoder(codec, muxer, info)
+    encoder = _encoder(codec, muxer, info, min(width, height))
     warnings: list[str] = []
     deep = info.depth > 8
     if pix_fmt is None:
@@ -180,7 +183,7 @@ def _muxer(suffix: str) -> str:
     return MUXERS[suffix]
 
 
-def _encoder(codec: str | None, muxer: str, info: SourceInfo) -> str:
+def _encoder(codec: str | None, muxer: str, info: SourceInfo, side: int) -> str:
     if codec is None:
         if muxer == "webm":
             return "libvpx-vp9"
@@ -188,7 +191,8 @@ def _encoder(codec: str | None, muxer: str, info: SourceInfo) -> str:
             return "prores_ks"
         if info.alpha and muxer == "matroska":
             return "libvpx-vp9" if info.depth <= 8 else "ffv1"
-        return "libx265" if info.depth > 8 or info.colour.is_hdr else "libx264"
+        deep = info.depth > 8 or info.colour.is_hdr
+        return "libx265" if deep and side >= _X265_LEAST else "libx264"
     name = ENCODERS.get(codec.lower(), codec)
     try:
         found = Codec(name, "w")
@@ -199,8 +203,11 @@ def _encoder(codec: str | None, muxer: str, info: SourceInfo) -> str:
         ) from exc
     if found.type != "video":
         raise UsageError(f"{codec!r} is no video encoder.", "Name one for video.")
-    container = av.format.ContainerFormat(muxer, "w")
-    del container
+    if name == "libx265" and side < _X265_LEAST:
+        raise UsageError(
+            f"x265 is not safe on pictures below {_X265_LEAST} pixels a side.",
+            "Use -c:v h264, or ask for a larger output.",
+        )
     if muxer == "webm" and name not in ("libvpx-vp9", "libvpx", "libsvtav1"):
         raise UsageError(
             f"WebM cannot hold {codec}.", "Use vp9 or av1, or write NAME.mkv."
