@@ -157,8 +157,12 @@ def test_the_command(
         out, err = capsys.readouterr()
         return int(caught.value.code or 0), out, err
 
-    code, out, err = run("--protocol", "vid4", "--metrics", "ssim", "--json")
+    code, out, err = run(
+        *("--protocol", "vid4", "--metrics", "ssim", "--json"),
+        *("--report", str(clips / "scores")),
+    )
     assert code == 0
+    assert "| a | 3 |" in (clips / "scores" / "report.md").read_text(encoding="utf-8")
     assert json.loads(out)["clips"]["a"].keys() == {"ssim", "frames"}
     code, out, err = run("--protocol", "vid4")
     assert [line.split()[0] for line in out.splitlines()] == ["a", "b", "mean"]

@@ -11,6 +11,7 @@ import typer
 from upframe.cli import console
 from upframe.evaluation.evaluate import ClipScore
 from upframe.evaluation.evaluate import evaluate as run
+from upframe.evaluation.report import write_report
 
 
 def evaluate(
@@ -42,6 +43,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder with the weights of lpips, tlp and niqe."),
     ] = None,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write report.md and report.json there."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Score a model on a test set as published tables do."""
@@ -64,6 +69,9 @@ def evaluate(
         metric_weights=metric_weights,
         progress=None if as_json else show,
     )
+    if report_folder is not None:
+        table, _ = write_report(report, report_folder)
+        console.say(f"wrote {table} and report.json beside it")
     if as_json:
         console.emit(report.to_dict())
         return
