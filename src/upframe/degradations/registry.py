@@ -1,0 +1,77 @@
+"""Degradations by name, as recipes choose them: ``bi``, ``bd``, ``real``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from upframe.degradations import real
+from upframe.degradations.bicubic import bicubic_down
+from upframe.degradations.gaussian import gaussian_down
+from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
+
+DegradationConfig = Annotated[
+    BIConfig | BDConfig | RealConfig, Field(discriminator="name")
+]
+"""What ``data.degradation`` of a recipe holds."""
+
+Pixels = NDArray[np.uint8]
+
+
+def _bi(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
+    del config, rng
+    return np.stack([bicubic_down(frame, scale) for frame in clip])
+
+
+def _bd(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
+    del config, rng
+    return np.stack([gaussian_down(frame, scale) for frame in clip])
+
+
+def _real(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
+    size = (clip.shape[1], clip.shape[2])
+    return real.apply(real.draw(config, rng, len(clip), size, scale), clip)
+
+
+_BY_NAME: dict[str, Callable[[Any, Pixels, int, np.random.Generator], Pixels]] = {
+    "bi": _bi,
+    "bd": _bd,
+    "real": _real,
+}
+
+
+def names() -> list[str]:
+    """Names that recipes may use."""
+    return sorted(
+        str(config.model_fields["name"].default)
+        for config in get_args(get_args(DegradationConfig)[0])
+    )
+
+
+def is_random(config: BIConfig | BDConfig | RealConfig) -> bool:
+    """Whether the low-resolution side differs from draw to draw (and is not cached)."""
+    return isinstance(config, RealConfig)
+
+
+def degrade(
+    config: BIConfig | BDConfig | RealConfig,
+    clip: Pixels,
+    scale: int,
+    rng: np.random.Generator,
+) -> Pixels:
+    """Make the low-resolution clip.
+
+    Args:
+        config: which degradation, with its settings.
+        clip: (T, H, W, 3) uint8; for ``bi`` and ``bd`` H and W are multiples of scale.
+        scale: integer factor.
+        rng: the only source of chance; not used by ``bi`` and ``bd``.
+
+    Returns:
+        (T, H / scale, W / scale, 3) uint8, sizes rounded up.
+    """
+    return _BY_NAME[config.name](config, clip, scale, rng)
