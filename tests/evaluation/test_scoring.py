@@ -57,8 +57,8 @@ def test_each_protocol_has_the_metrics_that_apply() -> None:
     for name, rules in PROTOCOLS.items():
         fitting = [m.name for m in METRICS.values() if m.applies(rules)]
         assert fitting == {
-            "sisr": ["psnr", "ssim", "lpips", "niqe"],
-            "vimeo90k": ["psnr", "ssim", "lpips", "niqe"],
+            "sisr": ["psnr", "ssim", "lpips", "dists", "niqe"],
+            "vimeo90k": ["psnr", "ssim", "lpips", "dists", "niqe"],
             "real": ["niqe", "ewarp"],
         }.get(name, list(METRICS))
         assert choose_metrics(rules, fitting) == tuple(fitting)
@@ -165,7 +165,7 @@ def test_undefined_scores_are_left_out_and_said(tmp_path: Path) -> None:
 def test_missing_weights_stop_before_the_model_runs(
     clips: Path, tmp_path: Path
 ) -> None:
-    for name in ("lpips", "niqe"):
+    for name in ("lpips", "dists", "niqe"):
         with pytest.raises(WeightsError, match=f"weights of {name.upper()}"):
             evaluate(
                 model="bicubic",

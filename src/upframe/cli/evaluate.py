@@ -27,8 +27,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Some of psnr,ssim,lpips,niqe,tof,tlp,ewarp; for real of niqe,ewarp. "
-            "Default: psnr,ssim."
+            help="Some of psnr,ssim,lpips,dists,niqe,tof,tlp,ewarp; for real of "
+            "niqe,ewarp. Default: psnr,ssim."
         ),
     ] = None,
     frames: Annotated[
@@ -41,7 +41,7 @@ def evaluate(
     ] = None,
     metric_weights: Annotated[
         Path | None,
-        typer.Option(help="Folder with the weights of lpips, tlp and niqe."),
+        typer.Option(help="Folder with the weights of lpips, dists, niqe."),
     ] = None,
     report_folder: Annotated[
         Path | None,

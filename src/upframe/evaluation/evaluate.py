@@ -106,8 +106,8 @@ def evaluate(
         device: as for ``upframe upscale``.
         runtime: likewise.
         threads: likewise.
-        metric_weights: folder with the weights of ``lpips``, ``tlp`` and ``niqe``; None
-            to look where :func:`upframe.metrics.files.find_file` says.
+        metric_weights: folder with the weights of ``lpips``, ``tlp``, ``dists`` and
+            ``niqe``; None to look where :func:`upframe.metrics.files.find_file` says.
         progress: is called after every clip.
 
     Returns:

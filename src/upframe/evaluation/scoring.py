@@ -26,6 +26,7 @@ from upframe.metrics.flow import Plane
 from upframe.metrics.temporal import flow_difference
 
 if TYPE_CHECKING:
+    from upframe.metrics.dists import DISTS
     from upframe.metrics.lpips import LPIPS
 
 
@@ -65,6 +66,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 "lpips",
                 "LPIPS, AlexNet, v0.1, RGB in [-1, 1], border as for psnr; smaller is "
                 "better",
+            ),
+            Metric(
+                "dists",
+                "DISTS, VGG16, RGB, not resized, border as for psnr; smaller is better",
             ),
             Metric(
                 "niqe",
@@ -153,7 +158,7 @@ class Scoring:
 
         Raises:
             WeightsError: weights are missing or damaged.
-            MissingExtraError: LPIPS is wanted and torch is not installed.
+            MissingExtraError: LPIPS or DISTS is wanted and torch is not installed.
         """
         self.names = tuple(names)
         self.channel, self.border, self.scale = (
@@ -164,6 +169,7 @@ class Scoring:
         files = {}
         self._niqe: NIQE | None = None
         self._lpips: LPIPS | None = None
+        self._dists: DISTS | None = None
         if "niqe" in names:
             self._niqe = NIQE(weights)
             files["niqe"] = fingerprint(self._niqe.path)
@@ -172,6 +178,11 @@ class Scoring:
 
             self._lpips = LPIPS(weights)
             files["lpips"] = files["tlp"] = fingerprint(self._lpips.path)
+        if "dists" in names:
+            from upframe.metrics.dists import DISTS
+
+            self._dists = DISTS(weights)
+            files["dists"] = fingerprint(self._dists.path)
         source = "flow of gt" if rules.has_truth else "flow of the result itself"
         self.definitions: Mapping[str, str] = {
             name: METRICS[name].definition.format(source=source)
@@ -191,6 +202,12 @@ class Scoring:
         """Loaded if a metric needs it."""
         assert self._lpips is not None
         return self._lpips
+
+    @property
+    def dists(self) -> DISTS:
+        """Loaded if a metric needs it."""
+        assert self._dists is not None
+        return self._dists
 
     def clip(self) -> ClipScoring:
         """Scores of one clip or picture."""
@@ -268,6 +285,11 @@ class _Frame:
             return metric.distance(self.features, self.truth_features)
         return metric(self.result, self.truth, crop=crop)
 
+    def dists(self) -> float:
+        """Inside the protocol's border."""
+        crop = self.scoring.border
+        return self.scoring.dists(self.result, self.truth, crop=crop)
+
     @cached_property
     def features(self) -> Any:
         """Of LPIPS, of the whole result."""
@@ -317,6 +339,7 @@ _OF_FRAMES: Mapping[str, Callable[[_Frame], float]] = {
     "psnr": lambda frame: frame.fidelity(psnr),
     "ssim": lambda frame: frame.fidelity(ssim),
     "lpips": _Frame.lpips,
+    "dists": _Frame.dists,
     "niqe": lambda frame: frame.scoring.niqe(frame.result, crop=frame.scoring.scale),
 }
 _OF_PAIRS: Mapping[str, Callable[[_Pair], float]] = {

@@ -1,7 +1,7 @@
 """Scores of pictures and clips as the field computes them.
 
-All are NumPy only but LPIPS, which needs torch and is imported from
-``upframe.metrics.lpips``.
+All are NumPy only but LPIPS and DISTS, which need torch and are imported from
+``upframe.metrics.lpips`` and ``upframe.metrics.dists``.
 """
 
 from upframe.metrics.fidelity import luma, psnr, ssim

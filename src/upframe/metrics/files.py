@@ -45,7 +45,8 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
             return file
     if path is None:
         data = user_data_path("upframe", appauthor=False) / "metrics"
-        advice = f"Put {name} into {data}, or name its folder in {VARIABLE}."
+        advice = f"Put {name} into {data}, or name its folder in {VARIABLE}; "
+        advice += "docs/metrics.md says where it comes from."
     else:
         advice = f"Name the file {name} or the folder that holds it."
     raise WeightsError(
