@@ -11,6 +11,8 @@ from PIL import Image
 from upframe.datasets.pairs import PairCache
 from upframe.datasets.pictures import read_picture
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
+from upframe.degradations.gaussian import gaussian_down
+from upframe.degradations.ranges import BDConfig, RealConfig
 from upframe.errors import InputError
 
 
@@ -76,3 +78,28 @@ def test_says_what_is_wrong_with_the_data(pictures: Path, tmp_path: Path) -> Non
     (pictures / "broken.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"broken\.png"):
         PairCache.build(pictures, tmp_path, 4, 8)
+
+
+def test_bd_is_kept_and_does_not_mix_with_bicubic(
+    pictures: Path, tmp_path: Path
+) -> None:
+    bicubic = PairCache.build(pictures, tmp_path / "cache", 4, 8)
+    cache = PairCache.build(pictures, tmp_path / "cache", 4, 8, BDConfig())
+    low, high = cache.picture(0)
+    np.testing.assert_array_equal(low, gaussian_down(high, 4))
+    assert (low != bicubic.picture(0)[0]).any()
+
+
+def test_real_is_made_anew_for_each_patch_of_the_bicubic_cache(
+    pictures: Path, tmp_path: Path
+) -> None:
+    bicubic = PairCache.build(pictures, tmp_path / "cache", 4, 8)
+    cache = PairCache.build(pictures, tmp_path / "cache", 4, 8, RealConfig())
+    assert len(list((tmp_path / "cache").glob("pairs-*"))) == 1
+    first = cache.sample(np.random.default_rng([1, 7]), 3, 8)
+    again = cache.sample(np.random.default_rng([1, 7]), 3, 8)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    plain = bicubic.sample(np.random.default_rng([1, 7]), 1, 8)
+    np.testing.assert_array_equal(first[1][0], plain[1][0])
+    assert (first[0][0] != plain[0][0]).any()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from upframe.degradations.ranges import RealConfig
 from upframe.errors import UsageError
 from upframe.systems.ditn import DITN
-from upframe.training.recipe import load_recipe
+from upframe.training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -27,6 +28,15 @@ def test_overrides() -> None:
     assert (recipe.optimiser.lr, recipe.data.batch, recipe.seed) == (5e-4, 2, 9)
 
 
+def test_degradations_by_name() -> None:
+    path = RECIPES / "ditn-s.yaml"
+    assert load_recipe(path).data.degradation.name == "bi"
+    chosen = load_recipe(path, ("data.degradation={name: real, temporal: walk}",))
+    assert chosen.data.degradation == RealConfig(temporal="walk")
+    again = Recipe.model_validate_json(chosen.model_dump_json())
+    assert again == chosen
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -35,6 +45,8 @@ def test_overrides() -> None:
         ("data.batch", "no '='"),
         ("seed.more=1", "no further settings"),
         ("system.name=ditto", "system.name"),
+        ("data.degradation={name: rain}", "data.degradation"),
+        ("data.degradation={name: bi, sigma: 1}", "data.degradation.*sigma"),
     ],
 )
 def test_faults_are_named(override: str, words: str) -> None:

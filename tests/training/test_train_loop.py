@@ -168,3 +168,26 @@ def test_the_command_continues_a_run(recipe: Recipe, tmp_path: Path) -> None:
         assert done.returncode == code, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["bd", "real"])
+def test_other_degradations_train_and_resume_exactly(
+    recipe: Recipe, tmp_path: Path, name: str
+) -> None:
+    tree = recipe.model_dump()
+    tree["data"] |= {"degradation": {"name": name}, "batch": 2}
+    tree["optimiser"]["steps"] = 4
+    recipe = Recipe.model_validate(tree)
+    train(recipe)
+    whole = torch.load(recipe.folder / "last.ckpt", weights_only=True)["params"]
+    other = recipe.model_copy(update={"runs": tmp_path / "again"})
+    data = other.data
+    trainer = Trainer(other)
+    pairs = PairCache.build(data.train, data.cache, 4, data.patch, data.degradation)
+    for _ in range(2):
+        trainer.train_step(pairs)
+    other.folder.mkdir(parents=True)
+    trainer.save(other.folder / "last.ckpt")
+    train(other, resume="auto")
+    parts = torch.load(other.folder / "last.ckpt", weights_only=True)["params"]
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -3,7 +3,8 @@
 Decoding AVIF or PNG for every patch starves a small machine. The cache holds raw uint8
 pixels that are mapped into memory, so a patch costs one small copy. The low-resolution
 side is made from whole pictures, not from patches: patches would carry edges that whole
-pictures do not have.
+pictures do not have. A random degradation cannot be kept: it is made anew from each
+high-resolution patch, and the cached low-resolution side stays bicubic.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.pictures import list_pictures, read_picture
-from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
+from upframe.degradations.bicubic import crop_to_multiple
+from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
+from upframe.degradations.registry import degrade
 from upframe.errors import InputError
 
 _VERSION = 1
@@ -37,12 +40,17 @@ class Pair:
 class PairCache:
     """Aligned pictures of one scale; made by :meth:`build`, read by :meth:`sample`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fresh: RealConfig | None = None) -> None:
         """Open a finished cache.
+
+        Args:
+            folder: of the cache.
+            fresh: degrade every patch anew instead of taking the cached side.
 
         Raises:
             InputError: if the folder holds no finished cache.
         """
+        self._fresh = fresh
         index = folder / "index.json"
         if not index.is_file():
             raise InputError(f"{folder} holds no cache of pairs.", "Build it first.")
@@ -56,30 +64,49 @@ class PairCache:
         self._odds = np.cumsum(pixels / pixels.sum())
 
     @classmethod
-    def build(cls, pictures: Path, folder: Path, scale: int, least: int) -> PairCache:
+    def build(
+        cls,
+        pictures: Path,
+        folder: Path,
+        scale: int,
+        least: int,
+        degradation: BIConfig | BDConfig | RealConfig | None = None,
+    ) -> PairCache:
         """Open the cache of a folder of pictures, making it if it is not there.
 
         Args:
             pictures: folder of picture files.
             folder: where caches live; the cache gets a folder of its own in it, named
                 by content, so that other pictures or scales do not mix.
-            scale: integer factor of the bicubic degradation.
+            scale: integer factor of the degradation.
             least: pictures whose low-resolution side is smaller are left out.
+            degradation: bicubic when None.
 
         Raises:
             InputError: if no picture is large enough or one cannot be read.
         """
         files = list_pictures(pictures)
         state = [(f.name, f.stat().st_size) for f in files]
-        key = hashlib.sha256(repr((_VERSION, scale, least, state)).encode()).hexdigest()
+        fresh = degradation if isinstance(degradation, RealConfig) else None
+        kept = BIConfig() if degradation is None or fresh else degradation
+        what: tuple[object, ...] = (_VERSION, scale, least, state)
+        if not isinstance(kept, BIConfig):
+            what += (kept.name,)
+        key = hashlib.sha256(repr(what).encode()).hexdigest()
         target = folder / f"pairs-x{scale}-{key[:12]}"
         if not (target / "index.json").is_file():
             target.mkdir(parents=True, exist_ok=True)
-            cls._write(files, target, scale, least)
-        return cls(target)
+            cls._write(files, target, scale, least, kept)
+        return cls(target, fresh)
 
     @staticmethod
-    def _write(files: list[Path], target: Path, scale: int, least: int) -> None:
+    def _write(
+        files: list[Path],
+        target: Path,
+        scale: int,
+        least: int,
+        degradation: BIConfig | BDConfig | RealConfig,
+    ) -> None:
         pairs: list[Pair] = []
         offset = 0
         with (
@@ -90,7 +117,9 @@ class PairCache:
                 large = crop_to_multiple(read_picture(file), scale)
                 if min(large.shape[:2]) < least * scale:
                     continue
-                small = bicubic_down(large, scale)
+                # Random degradations do not come here, so no chance is needed.
+                rng = np.random.default_rng(0)
+                small = degrade(degradation, large[None], scale, rng)[0]
                 low.write(small.tobytes())
                 high.write(large.tobytes())
                 height, width = small.shape[:2]
@@ -144,4 +173,6 @@ class PairCache:
                 cut = source[y * k : (y + patch) * k, x * k : (x + patch) * k]
                 cut = np.rot90(cut, turns)
                 out[i] = cut[:, ::-1] if flip else cut
+            if self._fresh is not None:
+                low[i] = degrade(self._fresh, high[i][None], s, rng)[0]
         return low, high

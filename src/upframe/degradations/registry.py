@@ -52,11 +52,6 @@ def names() -> list[str]:
     )
 
 
-def is_random(config: BIConfig | BDConfig | RealConfig) -> bool:
-    """Whether the low-resolution side differs from draw to draw (and is not cached)."""
-    return isinstance(config, RealConfig)
-
-
 def degrade(
     config: BIConfig | BDConfig | RealConfig,
     clip: Pixels,

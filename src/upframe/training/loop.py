@@ -246,7 +246,7 @@ def train(
         trainer.restore(last)
     data = recipe.data
     scale = int(recipe.system.args.get("scale", 4))
-    pairs = PairCache.build(data.train, data.cache, scale, data.patch)
+    pairs = PairCache.build(data.train, data.cache, scale, data.patch, data.degradation)
     validation = None
     if data.val is not None:
         validation = ValidationSet(data.val, scale, data.val_frames)

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from upframe.degradations.ranges import BIConfig
+from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
 
 
@@ -34,6 +36,10 @@ class DataConfig(_Strict):
     """Side of a low-resolution patch, in pixels."""
     batch: int = Field(16, ge=1)
     """Patches per step."""
+    degradation: DegradationConfig = Field(default_factory=BIConfig)
+    """How the low-resolution side is made: ``{name: bi}``, ``bd`` or ``real``, the
+    latter anew for every patch; docs/degradations.md has its settings. Validation
+    stays bicubic."""
     val: Path | None = None
     """Folder of clips, each a folder of pictures, never trained on."""
     val_frames: int = Field(3, ge=1)
