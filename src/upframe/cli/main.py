@@ -12,6 +12,7 @@ import typer
 from upframe._version import __version__
 from upframe.cli import console
 from upframe.cli.evaluate import evaluate
+from upframe.cli.export import export
 from upframe.cli.info import doctor, models_app, probe
 from upframe.cli.train import train
 from upframe.cli.upscale import upscale
@@ -30,9 +31,10 @@ app.command()(probe)
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)
+app.command()(export)
 app.command()(doctor)
 
-COMMANDS = ("upscale", "probe", "models", "evaluate", "train", "doctor")
+COMMANDS = ("upscale", "probe", "models", "evaluate", "train", "export", "doctor")
 
 
 def _show_version(value: bool) -> None:
