@@ -35,6 +35,10 @@ def test_the_variable_comes_before_the_data_folder(
     assert "data" in files.find_file("weights.npz", "X").parts
     monkeypatch.setenv(files.VARIABLE, str(tmp_path / "named"))
     assert "named" in files.find_file("weights.npz", "X").parts
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / "named" / "weights.npz"))
+    assert "named" in files.find_file("weights.npz", "X").parts
+    with pytest.raises(WeightsError):
+        files.find_file("others.npz", "X")
 
 
 def test_a_checkout_looks_beside_itself(

@@ -41,7 +41,7 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
     places = folders() if path is None else [Path(path).expanduser()]
     for place in places:
         file = place / name if place.is_dir() else place
-        if file.is_file():
+        if file.is_file() and (path is not None or file.name == name):
             return file
     if path is None:
         data = user_data_path("upframe", appauthor=False) / "metrics"

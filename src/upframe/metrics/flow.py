@@ -98,13 +98,15 @@ def sample(image: Plane, x: Plane, y: Plane) -> tuple[Plane, NDArray[np.bool_]]:
     x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
     left = np.minimum(x.astype(np.intp), max(width - 2, 0))
     top = np.minimum(y.astype(np.intp), max(height - 2, 0))
-    fx, fy = (x - left)[..., None], (y - top)[..., None]
+    fx = (x - left).astype(np.float32)[..., None]
+    fy = (y - top).astype(np.float32)[..., None]
     right, down = min(1, width - 1), min(1, height - 1) * width
     flat, at = image.reshape(height * width, -1), top * width + left
-    upper = flat[at] * (1 - fx) + flat[at + right] * fx
-    lower = flat[at + down] * (1 - fx) + flat[at + down + right] * fx
-    out = upper * (1 - fy) + lower * fy
-    return out.astype(np.float32), np.asarray(inside)
+    upper, lower = flat[at], flat[at + down]
+    upper += (flat[at + right] - upper) * fx
+    lower += (flat[at + down + right] - lower) * fx
+    upper += (lower - upper) * fy
+    return upper, np.asarray(inside)
 
 
 def positions(height: int, width: int) -> tuple[Plane, Plane]:
