@@ -1,6 +1,6 @@
 """What the engine costs beyond the network: a whole run against the bare network.
 
-    python benchmarks/engine_overhead.py [--model ditn-s] [--frames 150] [--rounds 3]
+    python benchmarks/engine_overhead.py [--model ditn-s] [--frames 300] [--rounds 3]
 
 Decoding, conversion, queues, scene detection, encoding (H.264, default options),
 journal, join and verification are all inside; the clip is generated, 180x144. Runs
@@ -44,7 +44,7 @@ def bare(model: str, clip: Path, threads: int | None) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="ditn-s")
-    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()

@@ -7,6 +7,9 @@ other two, and its error is the one that is raised.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Container
@@ -45,6 +48,18 @@ class Counts:
     """Wall-clock time of decoding, running and encoding."""
     cuts: tuple[int, ...]
     """Frames that start a new scene."""
+
+
+def give_way() -> None:
+    """Let the network go first: this thread, and those it starts, get less priority.
+
+    The network's threads wait for each other many times a frame; an encoder thread
+    that takes a core in between makes all of them wait. Behind them there is time
+    enough, and the queues are bounded. Only Linux has priorities for single threads.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class Executor:
@@ -93,7 +108,7 @@ class Executor:
         """
         self._started = time.monotonic()
         threads = [
-            threading.Thread(target=self._guard, args=(stage,), daemon=True)
+            threading.Thread(target=self._aside, args=(stage,), daemon=True)
             for stage in (self._decode, self._encode)
         ]
         for thread in threads:
@@ -135,6 +150,10 @@ class Executor:
             raise
         except BaseException as exc:
             self._fail(exc)
+
+    def _aside(self, stage: Callable[[], None]) -> None:
+        give_way()
+        self._guard(stage)
 
     def _decode(self) -> None:
         skip = False

@@ -149,14 +149,13 @@ class Stepper:
 
     def _finish(self, output: FloatFrame, frame: Frame) -> Pixels:
         if output.shape[:2] != self._size:
-            output = np.asarray(
-                imresize(output, size=self._size, kernel="lanczos3"), np.float32
-            )
+            output = imresize(output, size=self._size, kernel="lanczos3")
+            output = np.asarray(np.clip(output, 0, 1, out=output), np.float32)
         pixels = quantise(output, deep=self._deep)
         if not self._alpha or frame.pixels.shape[2] == 3:
             return pixels
         alpha = as_float(frame.pixels[..., 3:])
-        alpha = np.asarray(imresize(alpha, size=self._size), np.float32)
+        alpha = np.asarray(imresize(alpha, size=self._size).clip(0, 1), np.float32)
         plane = quantise(alpha.reshape(*self._size, 1), deep=self._deep)
         merged: Pixels = np.concatenate([pixels, plane], axis=2)
         return merged
@@ -174,9 +173,7 @@ def as_float(pixels: Pixels) -> FloatFrame:
 
 
 def quantise(image: FloatFrame, *, deep: bool) -> Pixels:
-    """Float pixels in [0, 1], rounded to uint8 or uint16; values outside are cut."""
-    top = 65535.0 if deep else 255.0
-    scaled = image * np.float32(top)
+    """Float pixels, which must be in [0, 1], rounded to uint8 or uint16."""
+    scaled = image * np.float32(65535.0 if deep else 255.0)
     scaled += np.float32(0.5)
-    np.clip(scaled, 0, top, out=scaled)
     return scaled.astype(np.uint16) if deep else scaled.astype(np.uint8)

