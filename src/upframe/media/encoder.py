@@ -22,6 +22,9 @@ from upframe.media.formats import VideoFormat
 os.environ.setdefault("SVT_LOG", "1")
 
 
+_MOST_REORDERED = 64
+
+
 def output_error(exc: BaseException, path: Path | str) -> OutputError:
     """An OutputError with advice for an I/O or FFmpeg error while writing."""
     number = getattr(exc, "errno", None)
@@ -60,11 +63,14 @@ class Encoder:
     def __init__(self, path: Path, format: VideoFormat) -> None:
         self._path = path
         self._convert = FromRGB(format.pix_fmt, format.colour)
-        self.frames = 0
+        self.frames = self._packets = 0
         self._base = 1 / format.rate
         try:
             self._container: OutputContainer = av.open(
-                f"file:{path.absolute()}", "w", format="matroska"
+                f"file:{path.absolute()}",
+                "w",
+                format="matroska",
+                options={"avoid_negative_ts": "disabled"},
             )
         except (av.error.FFmpegError, OSError) as exc:
             raise output_error(exc, path) from exc
@@ -100,6 +106,10 @@ class Encoder:
     def _mux(self, frame: VideoFrame | None) -> None:
         try:
             for packet in self._stream.encode(frame):
+                # x265 gives impossible decode times for a chunk of one or two frames;
+                # any that rise will do here, the true ones are made when joining.
+                packet.dts = self._packets - _MOST_REORDERED
+                self._packets += 1
                 self._container.mux(packet)
         except (av.error.FFmpegError, OSError, ValueError) as exc:
             raise output_error(exc, self._path) from exc
