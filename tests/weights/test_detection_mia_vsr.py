@@ -72,6 +72,10 @@ def test_the_authors_size() -> None:
         "window": 8,
         "mlp_ratio": 2.0,
     }
+    needs = detector.needs(detector.deduce(shapes), shapes)
+    # torch's own counter says 50916 for three frames, which have two thirds of the
+    # flows that a long clip has for each frame
+    assert needs.gflops_per_megapixel == pytest.approx(51_400, rel=0.01)
 
 
 def test_the_file_says_whether_masks_are_used(tmp_path: Path) -> None:
