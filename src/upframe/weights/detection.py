@@ -272,9 +272,9 @@ def _mia_vsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
         multiple=1,
         min_size=16,
         overlap=32,
-        # The largest maps of the reconstruction, a block's tokens, and what the blocks of
-        # one branch remember. Measured with two blocks, 60 and 120 channels: 16 to 25 kB
-        # for two frames; each further frame of a clip adds about 4 kB.
+        # The largest maps of the reconstruction, a block's tokens, and what the blocks
+        # of one branch remember. Measured with two blocks, 60 and 120 channels: 16 to
+        # 25 kB for one to three frames; each further one adds about 4 kB.
         bytes_per_pixel=4
         * (2 * 64 * 16 + 16 * mid + 24 * dim + 3 * dim * sum(config["depths"])),
         gflops_per_megapixel=round(2 * (linear + attention + enlarged + flow) / 1e3, 1),
