@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,7 @@ class Encoder:
 
 
 @functools.cache
-def has_avx512() -> bool:
-    """Whether this machine runs AVX-512, which x264 must then be kept from."""
+def _has_avx512() -> bool:
     try:
         flags = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
@@ -125,19 +125,19 @@ def has_avx512() -> bool:
     return "avx512bw" in flags
 
 
-def _settle(format: VideoFormat) -> dict[str, str]:
-    """The encoder's options, with what makes equal input give equal output.
+def reproducible(encoder: str, options: Mapping[str, str]) -> dict[str, str]:
+    """An encoder's options, with what makes equal input give equal output.
 
     x264's AVX-512 code for its macroblock tree gives another stream at almost every
     run (FFmpeg 8 wheels; 5 to 8 different streams in 8 runs, 1 with ``asm=avx2``, at
     the same speed), and a resumed run must equal an uninterrupted one.
     """
-    options = dict(format.options)
-    if format.encoder == "libx264" and has_avx512():
-        given = options.get("x264-params", "")
+    settled = dict(options)
+    if encoder == "libx264" and _has_avx512():
+        given = settled.get("x264-params", "")
         if "asm=" not in given:
-            options["x264-params"] = f"{given}:asm=avx2".lstrip(":")
-    return options
+            settled["x264-params"] = f"{given}:asm=avx2".lstrip(":")
+    return settled
 
 
 def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
@@ -149,7 +149,7 @@ def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
     stream: Any = container.add_stream(
         format.encoder,
         rate=format.rate,
-        options=_settle(format),
+        options=reproducible(format.encoder, format.options),
         width=format.width,
         height=format.height,
         time_base=1 / Fraction(format.rate),

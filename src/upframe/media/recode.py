@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from upframe.errors import RuntimeFailure
 from upframe.media.colour import Colour, FromRGB, ToRGB, resolve
-from upframe.media.encoder import has_avx512
+from upframe.media.encoder import reproducible
 
 Codec = Literal["libx264", "libx265", "mpeg4"]
 """Encoders by FFmpeg's names."""
@@ -105,9 +105,7 @@ def _encoder(
     context.time_base, context.framerate = 1 / _RATE, _RATE
     context.thread_count = 1
     options: dict[str, str] = {}
-    if codec == "libx264" and has_avx512():
-        options["x264-params"] = "asm=avx2"
-    elif codec == "libx265":
+    if codec == "libx265":
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
     if rate is not None:
         context.bit_rate = max(1000, round(rate))
@@ -115,6 +113,6 @@ def _encoder(
         options["qmin"] = options["qmax"] = str(round(quality or 0))
     else:
         options["crf"] = f"{quality:g}"
-    context.options = options
+    context.options = reproducible(codec, options)
     context.open()
     return context

@@ -23,6 +23,7 @@ try:
     import torch.nn.functional as F
     from torch import Tensor, nn
 
+    from upframe.metrics.pictures import as_tensor
     from upframe.weights.loading import read_state
 except ImportError as error:
     raise MissingExtraError("DISTS", "metrics") from error
@@ -30,8 +31,6 @@ except ImportError as error:
 FILE = "dists_vgg16_features_and_weights.safetensors"
 """Name of the file with ``features.*`` of VGG16, ``alpha`` and ``beta``."""
 
-SMALLEST = 32
-"""Shortest side that is compared; less leaves single pixels to the last layer."""
 
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """Convolutions of VGG16 by stage, numbered as in torchvision."""
@@ -171,13 +170,4 @@ class DISTS:
             return max(0.0, float(self._network.compare(a, b)))
 
     def _tensor(self, picture: NDArray[np.uint8], crop: int) -> Tensor:
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"expected (H, W, 3) uint8, got {picture.shape}")
-        height, width = (n - 2 * crop for n in picture.shape[:2])
-        if min(height, width) < SMALLEST:
-            raise ValueError(
-                f"DISTS needs {SMALLEST}x{SMALLEST} pixels, {width}x{height} remain"
-            )
-        part = picture[crop : crop + height, crop : crop + width]
-        x = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
-        return x.permute(2, 0, 1)[None].to(self._device) / 255
+        return as_tensor(picture, "DISTS", crop, self._device) / 255

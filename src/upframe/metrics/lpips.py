@@ -23,6 +23,7 @@ try:
     import torch.nn.functional as F
     from torch import Tensor, nn
 
+    from upframe.metrics.pictures import as_tensor
     from upframe.weights.loading import read_state
 except ImportError as error:
     raise MissingExtraError("LPIPS", "metrics") from error
@@ -30,8 +31,6 @@ except ImportError as error:
 FILE = "lpips_alexnet_features_and_lins.safetensors"
 """Name of the file with ``features.*`` of AlexNet and ``lin*`` of LPIPS."""
 
-SMALLEST = 32
-"""Shortest side that all five layers take."""
 
 _CHANNELS = (64, 192, 384, 256, 256)
 
@@ -142,16 +141,7 @@ class LPIPS:
         Raises:
             ValueError: if this is no picture, or less than 32x32 pixels remain.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"expected (H, W, 3) uint8, got {picture.shape}")
-        height, width = (n - 2 * crop for n in picture.shape[:2])
-        if min(height, width) < SMALLEST:
-            raise ValueError(
-                f"LPIPS needs {SMALLEST}x{SMALLEST} pixels, {width}x{height} remain"
-            )
-        part = picture[crop : crop + height, crop : crop + width]
-        x = torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
-        x = x.permute(2, 0, 1)[None].to(self._device) / 127.5 - 1
+        x = as_tensor(picture, "LPIPS", crop, self._device) / 127.5 - 1
         with torch.inference_mode():
             maps: list[Tensor] = self._network(x)
         return maps
