@@ -8,7 +8,7 @@ import pytest
 
 from upframe.degradations.ranges import RealConfig
 from upframe.errors import UsageError
-from upframe.systems.ditn import DITN
+from upframe.training.networks import build_network
 from upframe.training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -18,7 +18,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 def test_shipped_recipes_are_valid(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    DITN(**recipe.system.args)
+    build_network(recipe.system)
 
 
 def test_overrides() -> None:

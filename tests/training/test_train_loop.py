@@ -7,57 +7,16 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from upframe.datasets.pairs import PairCache
 from upframe.errors import Interrupted, RuntimeFailure, UsageError
-from upframe.training.loop import Trainer, learning_rate, train
+from upframe.training.batches import Samples
+from upframe.training.loop import train
 from upframe.training.recipe import Recipe
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The network is too small to share, and the machine may be busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    for folder in ("pictures", "val/one", "val/two"):
-        (tmp_path / folder).mkdir(parents=True)
-        for number in range(2):
-            y, x = np.mgrid[:96, :128] * (0.3 + 0.1 * number)
-            waves = np.stack([np.sin(x), np.sin(y), np.sin(x + y)], -1) * 100 + 128
-            Image.fromarray(waves.astype(np.uint8)).save(
-                tmp_path / folder / f"{number}.png"
-            )
-    return Recipe.model_validate(
-        {
-            "name": "tiny",
-            "system": {"name": "ditn", "args": {"dim": 8, "n_itl": 1, "n_sal": 1}},
-            "data": {
-                "train": tmp_path / "pictures",
-                "cache": tmp_path / "cache",
-                "val": tmp_path / "val",
-                "val_frames": 1,
-                "patch": 8,
-                "batch": 4,
-            },
-            "optimiser": {"steps": 12, "warmup": 3, "lr": 5e-3, "ema": 0.9},
-            "runs": tmp_path / "runs",
-            "log_every": 4,
-            "val_every": 8,
-        }
-    )
+from upframe.training.trainer import Trainer, learning_rate
 
 
 def _longer(recipe: Recipe, **changes: object) -> Recipe:
@@ -83,9 +42,9 @@ def test_learns_and_logs(recipe: Recipe) -> None:
 
 def test_resume_is_exact(recipe: Recipe, tmp_path: Path) -> None:
     whole = Trainer(recipe)
-    pairs = PairCache.build(recipe.data.train, recipe.data.cache, 4, 8)
-    for _ in range(12):
-        whole.train_step(pairs)
+    samples = Samples(recipe.data, 4, recipe.seed)
+    for step in range(12):
+        whole.train_step(samples[step])
 
     halves = train(recipe, resume="auto", minutes=0)
     assert not halves.finished
@@ -118,18 +77,18 @@ def test_a_signal_stops_after_the_step(recipe: Recipe, number: int) -> None:
 
 def test_a_step_without_a_finite_loss_changes_nothing(recipe: Recipe) -> None:
     trainer = Trainer(recipe)
-    pairs = PairCache.build(recipe.data.train, recipe.data.cache, 4, 8)
-    trainer.train_step(pairs)
+    samples = Samples(recipe.data, 4, recipe.seed)
+    trainer.train_step(samples[0])
     bias = trainer.network.get_parameter("sft.bias")
     with torch.no_grad():
         bias[0] = math.nan
     before = {k: v.clone() for k, v in trainer.averaged().items()}
-    assert math.isnan(trainer.train_step(pairs))
+    assert math.isnan(trainer.train_step(samples[1]))
     assert trainer.skipped == 1
     assert all(torch.equal(v, before[k]) for k, v in trainer.averaged().items())
     trainer.bad_in_a_row = 99
     with pytest.raises(RuntimeFailure, match="not finite"):
-        trainer.train_step(pairs)
+        trainer.train_step(samples[2])
 
 
 def test_does_not_overwrite_or_mix_runs(recipe: Recipe) -> None:
@@ -181,11 +140,10 @@ def test_other_degradations_train_and_resume_exactly(
     train(recipe)
     whole = torch.load(recipe.folder / "last.ckpt", weights_only=True)["params"]
     other = recipe.model_copy(update={"runs": tmp_path / "again"})
-    data = other.data
     trainer = Trainer(other)
-    pairs = PairCache.build(data.train, data.cache, 4, data.patch, data.degradation)
-    for _ in range(2):
-        trainer.train_step(pairs)
+    samples = Samples(other.data, 4, other.seed)
+    for step in range(2):
+        trainer.train_step(samples[step])
     other.folder.mkdir(parents=True)
     trainer.save(other.folder / "last.ckpt")
     train(other, resume="auto")

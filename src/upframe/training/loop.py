@@ -1,9 +1,4 @@
-"""The training loop: steps, averages, checkpoints, exact resume.
-
-All chance comes from ``(seed, step)``, never from a running generator, so a run that
-was stopped and continued sees the same patches in the same steps as one that was not;
-on the same machine and thread count the weights are equal bit for bit.
-"""
+"""The training loop: batches, log, validation, checkpoints, orderly stops."""
 
 from __future__ import annotations
 
@@ -19,18 +14,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from upframe.datasets.pairs import PairCache
-from upframe.errors import Interrupted, RuntimeFailure, UsageError
-from upframe.systems.ditn import DITN
-from upframe.training.recipe import OptimiserConfig, Recipe
+from upframe.errors import Interrupted, UsageError
+from upframe.training.batches import Samples, batches
+from upframe.training.networks import scale_of
+from upframe.training.recipe import Recipe
+from upframe.training.trainer import Trainer, learning_rate
 from upframe.training.validation import ValidationSet
-
-_MOST_BAD_STEPS = 100
-"""Consecutive steps without a finite loss after which training gives up."""
 
 
 @contextmanager
@@ -73,132 +64,6 @@ class TrainingReport:
     """Steps skipped for a loss or gradient that was not finite."""
     seconds: float
     """Wall-clock time of this call."""
-
-
-def learning_rate(step: int, config: OptimiserConfig) -> float:
-    """Linear warm-up, then half a cosine, at a step counted from 0."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr_end + (config.lr - config.lr_end) * 0.5 * (
-        1 + math.cos(math.pi * min(1.0, done))
-    )
-
-
-def _loss(result: Tensor, target: Tensor, kind: str) -> Tensor:
-    difference = result - target
-    if kind == "l1":
-        return difference.abs().mean()
-    return (difference.square() + 1e-6).sqrt().mean()
-
-
-class Trainer:
-    """One run: network, average, optimiser and step, saved and restored together."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        torch.manual_seed(recipe.seed)
-        try:
-            network: nn.Module = DITN(**recipe.system.args)
-        except TypeError as error:
-            raise UsageError(
-                f"system.args of the recipe do not fit: {error}."
-            ) from error
-        # Depthwise convolutions, most of the work, run a third faster this way.
-        # torch's stubs know no memory format in Module.to.
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = network.train()
-        self.average = [p.detach().clone() for p in self.network.parameters()]
-        config = recipe.optimiser
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
-        )
-        self.step = 0
-        self.skipped = 0
-        self.bad_in_a_row = 0
-
-    def averaged(self) -> dict[str, Tensor]:
-        """State dict of the averaged weights."""
-        state = self.network.state_dict()
-        names = [name for name, _ in self.network.named_parameters()]
-        state.update(zip(names, (p.clone() for p in self.average), strict=True))
-        return {k: v.contiguous() for k, v in state.items()}
-
-    def train_step(self, pairs: PairCache) -> float:
-        """One update; returns the loss, NaN where the step was skipped."""
-        recipe, config = self.recipe, self.recipe.optimiser
-        rng = np.random.default_rng([recipe.seed, self.step])
-        low, high = pairs.sample(rng, recipe.data.batch, recipe.data.patch)
-        # (B, H, W, 3) in memory, seen as (B, 3, H, W), is channels-last already.
-        x, y = (torch.from_numpy(a).permute(0, 3, 1, 2) / 255.0 for a in (low, high))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, config)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = _loss(self.network(x), y, config.loss)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-        self.step += 1
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            self.skipped += 1
-            self.bad_in_a_row += 1
-            if self.bad_in_a_row >= _MOST_BAD_STEPS:
-                raise RuntimeFailure(
-                    f"The loss was not finite in {_MOST_BAD_STEPS} steps in a row.",
-                    "Lower optimiser.lr in the recipe and resume.",
-                )
-            return math.nan
-        self.bad_in_a_row = 0
-        self.optimiser.step()
-        # A short memory at first, so that the average forgets the random start.
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            parameters = [p.detach() for p in self.network.parameters()]
-            torch._foreach_lerp_(self.average, parameters, 1 - decay)
-        return loss.item()
-
-    def save(self, path: Path) -> None:
-        """Write everything a resume needs; the file appears only when complete."""
-        content = {
-            "recipe": self.recipe.model_dump_json(),
-            "step": self.step,
-            "skipped": self.skipped,
-            "params": self.network.state_dict(),
-            "params_ema": self.averaged(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        draft = path.with_suffix(".part")
-        torch.save(content, draft)
-        draft.replace(path)
-
-    def restore(self, path: Path) -> None:
-        """Continue from a checkpoint of the same system, seed and data.
-
-        Raises:
-            UsageError: if the checkpoint cannot be read or is of another recipe. The
-                number of steps may differ: the schedule is then that of the recipe now.
-        """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            old = Recipe.model_validate_json(content["recipe"])
-        except Exception as error:
-            raise UsageError(
-                f"{path} is no checkpoint of a training run: {error}.",
-                "Name another with --resume, or start anew without it.",
-            ) from error
-        for key in ("system", "seed"):
-            if getattr(old, key) != getattr(self.recipe, key):
-                raise UsageError(
-                    f"The checkpoint {path} was made with another {key}.",
-                    "Use the recipe it was made with, or start anew.",
-                )
-        self.network.load_state_dict(content["params"])
-        average = content["params_ema"]
-        self.average = [
-            average[name].clone(memory_format=torch.preserve_format)
-            for name, _ in self.network.named_parameters()
-        ]
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step, self.skipped = content["step"], content["skipped"]
 
 
 def train(
@@ -245,11 +110,13 @@ def train(
     elif last.exists():
         trainer.restore(last)
     data = recipe.data
-    scale = int(recipe.system.args.get("scale", 4))
-    pairs = PairCache.build(data.train, data.cache, scale, data.patch, data.degradation)
+    scale = scale_of(recipe.system)
+    samples = Samples(data, scale, recipe.seed)
     validation = None
     if data.val is not None:
-        validation = ValidationSet(data.val, scale, data.val_frames)
+        validation = ValidationSet(
+            data.val, scale, data.val_frames, clips=trainer.system.clips
+        )
 
     folder.mkdir(parents=True, exist_ok=True)
     steps = recipe.optimiser.steps
@@ -271,17 +138,25 @@ def train(
                         "event": "val",
                         "step": trainer.step,
                         "psnr_y": round(
-                            validation.score(trainer.averaged(), recipe), 4
+                            validation.score(trainer.averaged_network()), 4
                         ),
                         "psnr_y_bicubic": round(validation.baseline, 4),
                     }
                 )
 
+        if trainer.step == 0 and trainer.initial is not None:
+            write(
+                {
+                    "event": "init",
+                    "from": str(recipe.init),
+                    "not_in_file": trainer.initial,
+                }
+            )
         saved = time.monotonic()
         losses: list[float] = []
         since, since_step = time.monotonic(), trainer.step
-        while trainer.step < steps:
-            losses.append(trainer.train_step(pairs))
+        for batch in batches(samples, trainer.step, steps, workers=data.workers):
+            losses.append(trainer.train_step(batch))
             now = time.monotonic()
             if trainer.step % recipe.log_every == 0:
                 finite = [x for x in losses if math.isfinite(x)]

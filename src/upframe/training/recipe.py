@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from upframe.datasets.motion import MotionConfig
 from upframe.degradations.ranges import BIConfig
 from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
@@ -19,10 +20,13 @@ class _Strict(BaseModel):
 class SystemConfig(_Strict):
     """The network."""
 
-    name: Literal["ditn"]
-    """Which published system."""
+    name: Literal["ditn", "mia_vsr", "mia_vsr_lite"]
+    """Which system. ``ditn`` takes single frames, the others clips."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of its constructor, for example ``dim: 32``."""
+    flow: Path | None = None
+    """Weight file of the flow network (SpyNet), for systems that have one; without it
+    and without ``init`` the flow starts at random."""
 
 
 class DataConfig(_Strict):
@@ -30,12 +34,24 @@ class DataConfig(_Strict):
 
     train: Path
     """Folder of high-resolution pictures; relative to the working directory."""
+    videos: Path | None = None
+    """Folder of high-resolution video files, for clips beside those from pictures."""
+    video_share: float = Field(0.3, ge=0, le=1)
+    """Part of the clips that comes from the videos, where there are some."""
     cache: Path = Path("runs/cache")
-    """Where the decoded pairs are kept."""
+    """Where decoded pictures and videos are kept."""
     patch: int = Field(32, ge=8)
     """Side of a low-resolution patch, in pixels."""
+    frames: int = Field(1, ge=1)
+    """Frames per clip. With 1, patches are cut from still pictures; with more, or with
+    ``videos``, they are clips: pictures in motion, and pieces of the videos."""
+    motion: MotionConfig = Field(default_factory=MotionConfig)
+    """How pictures are moved to become clips."""
     batch: int = Field(16, ge=1)
-    """Patches per step."""
+    """Patches or clips per step."""
+    workers: int = Field(0, ge=0)
+    """Processes that prepare batches ahead; 0 prepares them between the steps. The
+    batches are the same for any number."""
     degradation: DegradationConfig = Field(default_factory=BIConfig)
     """How the low-resolution side is made: ``{name: bi}``, ``bd`` or ``real``, the
     latter anew for every patch; docs/degradations.md has its settings. Validation
@@ -43,7 +59,8 @@ class DataConfig(_Strict):
     val: Path | None = None
     """Folder of clips, each a folder of pictures, never trained on."""
     val_frames: int = Field(3, ge=1)
-    """Frames per clip that are scored during training, spread over the clip."""
+    """Frames per clip that are scored during training: spread over the clip for systems
+    of single frames, the first ones in a row for others."""
 
 
 class OptimiserConfig(_Strict):
@@ -63,6 +80,13 @@ class OptimiserConfig(_Strict):
     """Largest norm of the gradient."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the averaged weights, which are the ones that are shipped."""
+    keep_weight: float = Field(0.0, ge=0)
+    """What the mean share of computed tokens adds to the loss, times this, for systems
+    with masks (MIA-VSR: 1e-4 in the authors' code, 5e-4 in the paper)."""
+    flow_freeze: int = Field(0, ge=0)
+    """Steps at the beginning in which the flow network stays as it is."""
+    flow_lr_scale: float = Field(1.0, ge=0)
+    """Learning rate of the flow network over that of the rest."""
 
 
 class Recipe(_Strict):
@@ -73,6 +97,10 @@ class Recipe(_Strict):
     seed: int = 0
     """Decides initial weights and all patches."""
     system: SystemConfig
+    init: Path | None = None
+    """Weights to start from: a checkpoint of another run, or any file of this system.
+    What the file lacks keeps its initial values, so that a larger network can start
+    from a smaller one; what it has too much is refused."""
     data: DataConfig
     optimiser: OptimiserConfig
     runs: Path = Path("runs")

@@ -1,78 +1,98 @@
-"""Scores during training: PSNR of Y on a few frames of clips never trained on."""
+"""Scores during training: PSNR of Y on frames of clips never trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from upframe.datasets.pictures import list_pictures, read_picture
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint8
 from upframe.errors import InputError
 from upframe.metrics import psnr
 from upframe.nn.resize import imresize
-from upframe.systems.ditn import DITN
-from upframe.training.recipe import Recipe
+from upframe.training.networks import enlarge
+
+Pixels = NDArray[np.uint8]
+Upscale = Callable[[Sequence[Pixels]], Sequence[NDArray[np.floating]]]
+"""All frames of a clip, (h, w, 3) uint8 each, to (s*h, s*w, 3) around [0, 1]."""
 
 
 class ValidationSet:
     """Frames of clips, degraded once, kept in memory."""
 
-    def __init__(self, folder: Path, scale: int, frames: int) -> None:
+    def __init__(
+        self, folder: Path, scale: int, frames: int, *, clips: bool = False
+    ) -> None:
         """Read the frames.
 
         Args:
             folder: one folder of pictures per clip.
             scale: factor of the bicubic degradation.
-            frames: frames per clip, spread evenly.
+            frames: frames per clip.
+            clips: for networks that look at several frames: take the first frames in a
+                row, and show a clip as a whole. Else frames are spread evenly over the
+                clip, and each is for itself.
 
         Raises:
             InputError: if there are no clips.
         """
-        clips = (
+        folders = (
             sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
         )
-        if not clips:
+        if not folders:
             raise InputError(
                 f"{folder} holds no clips.", "Check data.val of the recipe."
             )
         self.scale = scale
-        self.clips: list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = []
-        for clip in clips:
+        self.whole = clips
+        self.clips: list[list[tuple[Pixels, Pixels]]] = []
+        for clip in folders:
             files = list_pictures(clip)
-            chosen = np.linspace(0, len(files) - 1, min(frames, len(files))).round()
+            count = min(frames, len(files))
+            last = count - 1 if clips else len(files) - 1
             pairs = []
-            for number in chosen.astype(int):
+            for number in np.linspace(0, last, count).round().astype(int):
                 high = crop_to_multiple(read_picture(files[number]), scale)
                 pairs.append((bicubic_down(high, scale), high))
             self.clips.append(pairs)
-        self.baseline = self._mean(lambda low: imresize(low / 255.0, scale))
+        self.baseline = self._mean(
+            lambda clip: [imresize(low / 255.0, scale) for low in clip]
+        )
         """PSNR-Y in dB of MATLAB's bicubic on the same frames."""
 
-    def _mean(self, upscale: object) -> float:
-        assert callable(upscale)
+    def _mean(self, upscale: Upscale) -> float:
         means = []
         for clip in self.clips:
+            results = upscale([low for low, _ in clip])
             scores = [
-                psnr(to_uint8(upscale(low)), high, crop=self.scale)
-                for low, high in clip
+                psnr(to_uint8(result), high, crop=self.scale)
+                for result, (_, high) in zip(results, clip, strict=True)
             ]
             means.append(np.mean(scores))
         return float(np.mean(means))
 
-    def score(self, state: dict[str, Tensor], recipe: Recipe) -> float:
-        """PSNR-Y in dB, crop ``scale``, mean over frames, then over clips."""
-        network = DITN(**recipe.system.args).eval()
-        network.load_state_dict(state)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def score(self, network: nn.Module) -> float:
+        """PSNR-Y in dB, crop ``scale``, mean over frames, then over clips.
 
-        def upscale(low: NDArray[np.uint8]) -> NDArray[np.float32]:
-            x = torch.from_numpy(low)[None].permute(0, 3, 1, 2) / 255.0
+        Args:
+            network: in eval mode, on any device.
+        """
+        device = next(network.parameters()).device
+
+        def run(frames: Sequence[Pixels]) -> NDArray[np.float32]:
+            x = torch.from_numpy(np.stack(frames)).to(device)
+            x = x.permute(0, 3, 1, 2) / 255.0
             with torch.inference_mode():
-                out = network(x)[0].permute(1, 2, 0).numpy()
-            return np.ascontiguousarray(out)
+                out = enlarge(network, x[None] if self.whole else x).frames
+            out = (out[0] if self.whole else out).float().permute(0, 2, 3, 1)
+            return np.ascontiguousarray(out.cpu().numpy())
+
+        def upscale(clip: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
+            return list(run(clip)) if self.whole else [run([low])[0] for low in clip]
 
         return self._mean(upscale)

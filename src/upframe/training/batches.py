@@ -1,0 +1,118 @@
+"""Batches by the number of their step, made here or ahead by other processes.
+
+Sample ``i`` of step ``n`` depends on the seed, ``n`` and ``i`` alone. So neither the
+number of workers nor their speed nor a resume changes what a step sees.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from upframe.datasets.clips import ClipCache
+from upframe.datasets.pairs import PairCache
+from upframe.datasets.temporal import TemporalData
+from upframe.training.recipe import DataConfig
+
+_AHEAD = 4
+"""Batches that each worker keeps ready."""
+
+
+class Batch(NamedTuple):
+    """Both sides, uint8: (B, h, w, 3), or (B, T, h, w, 3) of clips."""
+
+    low: Tensor
+    high: Tensor
+
+
+class Samples(Dataset[Batch]):
+    """All batches of a run; ``samples[step]`` is one of them."""
+
+    def __init__(self, data: DataConfig, scale: int, seed: int) -> None:
+        """Open the caches, making them if they are not there.
+
+        Raises:
+            InputError: if the pictures or videos cannot be read.
+        """
+        self.data, self.scale, self.seed = data, scale, seed
+        self._open()
+
+    def _open(self) -> None:
+        data = self.data
+        self._pairs = PairCache.build(
+            data.train, data.cache, self.scale, data.patch, data.degradation
+        )
+        self._clips: TemporalData | None = None
+        if data.frames > 1 or data.videos is not None:
+            videos = None
+            if data.videos is not None:
+                videos = ClipCache.build(data.videos, data.cache)
+            self._clips = TemporalData(
+                self._pairs, videos, data.video_share, data.motion, data.degradation
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # mapped files would be copied as a whole: each process opens them itself
+        return {"data": self.data, "scale": self.scale, "seed": self.seed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._open()
+
+    def __getitem__(self, step: int) -> Batch:
+        data = self.data
+        lows, highs = [], []
+        for index in range(data.batch):
+            rng = np.random.default_rng([self.seed, step, index])
+            if self._clips is not None:
+                low, high = self._clips.sample(rng, 1, data.frames, data.patch)
+            else:
+                low, high = self._pairs.sample(rng, 1, data.patch)
+            lows.append(low)
+            highs.append(high)
+        return Batch(
+            torch.from_numpy(np.concatenate(lows)),
+            torch.from_numpy(np.concatenate(highs)),
+        )
+
+
+def _initialise(worker: int) -> None:
+    """A signal to the whole group of processes is for the main one to answer."""
+    del worker
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def batches(
+    samples: Samples, start: int, stop: int, *, workers: int, pin: bool = False
+) -> Iterator[Batch]:
+    """The batches of steps ``start`` to ``stop - 1``, in order.
+
+    Args:
+        samples: where they come from.
+        start: first step.
+        stop: step after the last.
+        workers: processes that make them ahead; 0 for none.
+        pin: put them into memory from which a GPU copies fast.
+    """
+    return iter(
+        DataLoader(
+            samples,
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=workers,
+            # forking a process that has threads, as torch's has, may hang
+            multiprocessing_context="spawn" if workers else None,
+            prefetch_factor=_AHEAD if workers else None,
+            worker_init_fn=_initialise if workers else None,
+            pin_memory=pin,
+            # its own, so that the weights' chance is left alone
+            generator=torch.Generator(),
+        )
+    )

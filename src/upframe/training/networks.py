@@ -1,0 +1,132 @@
+"""The networks that recipes name: made, given weights, called in one way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from upframe.errors import UsageError
+from upframe.training.recipe import SystemConfig
+from upframe.weights.checkpoints import read_checkpoint
+
+FLOW = "spynet."
+"""Beginning of the parameter names of flow networks."""
+
+
+@dataclass(frozen=True)
+class System:
+    """Where the class of a system is, and what it takes."""
+
+    module: str
+    name: str
+    clips: bool
+    """Whether it looks at several frames: (B, T, 3, h, w) instead of (B, 3, h, w)."""
+
+
+SYSTEMS = {
+    "ditn": System("upframe.systems.ditn", "DITN", clips=False),
+    "mia_vsr": System("upframe.systems.mia_vsr", "MIAVSR", clips=True),
+    "mia_vsr_lite": System("upframe.systems.mia_vsr_lite", "MIAVSRLite", clips=True),
+}
+"""By the name in the recipe; imported when used."""
+
+
+class Enlarged(NamedTuple):
+    """What a network makes of a batch."""
+
+    frames: Tensor
+    """Of the rank of the input, not clipped."""
+    keep_ratios: Tensor | None
+    """(calls,) shares of computed tokens with their gradient, where there are masks."""
+
+
+def build_network(config: SystemConfig) -> nn.Module:
+    """The network of a recipe with its random start.
+
+    Raises:
+        UsageError: if the arguments do not fit its constructor, or the system is not in
+            this installation.
+    """
+    system = SYSTEMS[config.name]
+    try:
+        make = getattr(import_module(system.module), system.name)
+    except ModuleNotFoundError as error:
+        if error.name != system.module:
+            raise
+        raise UsageError(
+            f"This version of upframe has no system {config.name}."
+        ) from error
+    try:
+        network = make(**config.args)
+    except TypeError as error:
+        raise UsageError(f"system.args of the recipe do not fit: {error}.") from error
+    assert isinstance(network, nn.Module)
+    # Depthwise convolutions, most of DITN's work, run a third faster this way.
+    # torch's stubs know no memory format in Module.to.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def scale_of(config: SystemConfig) -> int:
+    """Output size over input size; 4 for systems without that argument."""
+    return int(config.args.get("scale", 4))
+
+
+def start_from(network: nn.Module, path: Path, prefix: str = "") -> int:
+    """Put weights of a file into a network.
+
+    Args:
+        network: is changed.
+        path: of the weights; averaged ones where the file has both.
+        prefix: of the part of the network that the file is for.
+
+    Returns:
+        How many entries of that part the file lacks; they keep their values.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+        UsageError: if it has entries that the network lacks, or of other shapes.
+    """
+    want = {
+        key.removeprefix(prefix): value
+        for key, value in network.state_dict().items()
+        if key.startswith(prefix)
+    }
+    have = read_checkpoint(path).state
+    wrong = [
+        key
+        for key, value in have.items()
+        if key not in want or want[key].shape != value.shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"{len(wrong)} of the {len(have)} weights in {path} do not fit the network "
+            f"of the recipe, the first is {wrong[0]}.",
+            "Start from a network with the same sizes and no more layers.",
+        )
+    network.load_state_dict(
+        {prefix + key: value for key, value in have.items()}, strict=False
+    )
+    return len(want.keys() - have.keys())
+
+
+def enlarge(network: nn.Module, frames: Tensor) -> Enlarged:
+    """Call a network on a batch.
+
+    Args:
+        network: of this module's systems.
+        frames: (B, 3, h, w), or (B, T, 3, h, w) for systems of clips.
+    """
+    restore = getattr(network, "restore", None)
+    if restore is None:
+        return Enlarged(network(frames), None)
+    restored = restore(frames)
+    ratios = getattr(restored, "keep_ratios", None)
+    if ratios is not None and ratios.numel() == 0:
+        ratios = None
+    return Enlarged(restored.frames, ratios)
