@@ -389,7 +389,8 @@ def _to_patches(frames: Tensor) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Small normal weights of linear layers; residuals begin small."""
+    """Residuals begin at zero, so that a group that is added to trained ones changes
+    nothing at first."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -398,7 +399,9 @@ def _initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     if isinstance(module, ResidualConv):
-        with torch.no_grad():
-            module.conv2.weight.mul_(0.1)
+        nn.init.zeros_(module.conv2.weight)
+    if isinstance(module, FeedForward):
+        nn.init.zeros_(module.fc2.weight)
     if isinstance(module, WindowAttention):
+        nn.init.zeros_(module.proj.weight)
         nn.init.trunc_normal_(module.position_bias, std=0.02)
