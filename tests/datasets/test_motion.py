@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from upframe.datasets.motion import Motion, MotionConfig, draw_motion, render
+from upframe.datasets.drawing import render
+from upframe.datasets.motion import Motion, MotionConfig, draw_motion
 
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:

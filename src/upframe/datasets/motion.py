@@ -4,24 +4,18 @@ Photographs are cleaner than most video frames, and their motion is known exactl
 camera path is a homography per frame that maps output pixels into the photograph: pan,
 zoom, rotation and perspective, each with a speed, an acceleration and hand-held shake.
 Layers in front (a silhouette that moves faster, as near things do, or an occluder with
-a path of its own) are cut from the same photograph.
-
-Frames are drawn at twice the size with bicubic interpolation and averaged down, so that
-neither aliasing nor the sharpness depends on where between two pixels a frame falls.
+a path of its own) are cut from the same photograph. `upframe.datasets.drawing` makes
+frames of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from upframe.errors import MissingExtraError
-
-_OVERSAMPLING = 2
 Matrices = NDArray[np.float64]
 """(T, 3, 3): from output pixels (x, y, 1), centres at whole numbers, into the
 photograph, up to a factor."""
@@ -68,7 +62,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Motion:
-    """All paths of one clip; `render` draws it."""
+    """All paths of one clip; `upframe.datasets.drawing.render` draws it."""
 
     size: tuple[int, int]
     """(height, width) of the output."""
@@ -115,12 +109,14 @@ def _path(
     return matrices
 
 
-def _translation(x: float, y: float) -> Matrices:
+def translation(x: float, y: float) -> Matrices:
+    """(3, 3) that moves points by (x, y)."""
     return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
 
 
-def _corners(matrices: Matrices, size: tuple[int, int]) -> NDArray[np.float64]:
-    """(T, 4, 2): where the output's corners fall."""
+def corners(matrices: Matrices, size: tuple[int, int]) -> NDArray[np.float64]:
+    """(T, 4, 2): where the output's corners fall: left top, left bottom, right top,
+    right bottom, each a pixel outside."""
     height, width = size
     points = np.array(
         [[x, y, 1.0] for x in (-1, width) for y in (-1, height)], np.float64
@@ -137,13 +133,13 @@ def _placed(
     photograph: tuple[int, int],
 ) -> Matrices:
     """A path laid somewhere into a photograph so that it stays inside where it can."""
-    centred = path @ _translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
+    centred = path @ translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
     scaled = np.diag([factor, factor, 1.0]) @ centred
-    at = _corners(scaled, size).reshape(-1, 2)
+    at = corners(scaled, size).reshape(-1, 2)
     low, high = at.min(0), at.max(0)
     room = np.array([photograph[1] - 1, photograph[0] - 1]) - (high - low)
     shift = np.where(room > 0, rng.random(2) * room, room / 2) - low
-    return np.asarray(_translation(*shift) @ scaled)
+    return np.asarray(translation(*shift) @ scaled)
 
 
 def _silhouette(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
@@ -161,15 +157,15 @@ def _silhouette(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
 
 def _hills(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
     """Everything below a wavy line through the middle of a (side, side) mask."""
-    y, x = (np.mgrid[:side, :side] - (side - 1) / 2) / (side / 2)
-    line = np.zeros_like(x)
+    at = (np.arange(side) - (side - 1) / 2) / (side / 2)
+    line = np.zeros_like(at)
     for wave in range(1, 9):
         line += (
             rng.uniform(-0.25, 0.25)
             / wave
-            * np.cos(3 * wave * x + rng.uniform(0, 6.28))
+            * np.cos(3 * wave * at + rng.uniform(0, 6.28))
         )
-    soft = np.clip((y - line) * side / 4 + 0.5, 0, 1)
+    soft = np.clip((at[:, None] - line) * side / 4 + 0.5, 0, 1)
     return np.asarray(np.round(soft * 255), np.uint8)
 
 
@@ -208,8 +204,8 @@ def draw_motion(
         mask = _hills(rng, side)
         drop = rng.uniform(-0.3, 0.3) * size[0]
         quarter = int(rng.integers(4))
-        to_mask = nearer @ _translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
-        to_mask = _translation((side - 1) / 2, (side - 1) / 2 - drop) @ to_mask
+        to_mask = nearer @ translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
+        to_mask = translation((side - 1) / 2, (side - 1) / 2 - drop) @ to_mask
         layers.append(
             Layer(
                 _placed(rng, nearer, factor, size, photograph),
@@ -222,84 +218,8 @@ def draw_motion(
         side = int(rng.uniform(0.4, 1.0) * min(size))
         mask = _silhouette(rng, side)
         place = rng.uniform(-0.5, 0.5, 2) * (size[1], size[0])
-        to_mask = own @ _translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
+        to_mask = own @ translation(-(size[1] - 1) / 2, -(size[0] - 1) / 2)
         centre = (side - 1) / 2
-        to_mask = _translation(centre - place[0], centre - place[1]) @ to_mask
+        to_mask = translation(centre - place[0], centre - place[1]) @ to_mask
         layers.append(Layer(_placed(rng, own, factor, size, photograph), mask, to_mask))
     return Motion(size, camera, tuple(layers))
-
-
-def _warp(
-    pixels: NDArray[np.uint8],
-    matrices: Matrices,
-    size: tuple[int, int],
-    mirror: bool,
-) -> NDArray[np.float32]:
-    """(T, H, W, C) of a picture seen through each matrix, 0..255."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("Clips from photographs", "train") from error
-    at = _corners(matrices, size).reshape(-1, 2)
-    low = np.floor(at.min(0)).astype(int) - 3
-    high = np.ceil(at.max(0)).astype(int) + 4
-    cut = _cut(pixels, low, high, mirror)
-    k = _OVERSAMPLING
-    height, width = size
-    # Pillow's output pixel (i, j) is asked for at (i + 0.5, j + 0.5), its input's
-    # centres lie at halves too; ours lie at whole numbers.
-    finer = np.array([[1 / k, 0, -0.5], [0, 1 / k, -0.5], [0, 0, 1]])
-    to_cut = _translation(0.5 - low[0], 0.5 - low[1])
-    picture = Image.fromarray(cut)
-    frames = []
-    for matrix in matrices:
-        m = to_cut @ matrix @ finer
-        m = m / m[2, 2]
-        drawn: Any = picture.transform(
-            (width * k, height * k),
-            Image.Transform.PERSPECTIVE,
-            tuple(m.ravel()[:8]),
-            Image.Resampling.BICUBIC,
-        ).reduce(k)
-        frames.append(np.asarray(drawn, np.float32))
-    return np.stack(frames).reshape(len(matrices), height, width, -1)
-
-
-def _cut(
-    pixels: NDArray[np.uint8],
-    low: NDArray[np.intp],
-    high: NDArray[np.intp],
-    mirror: bool,
-) -> NDArray[np.uint8]:
-    """Columns ``low[0]:high[0]`` and rows ``low[1]:high[1]``; beyond its borders a
-    picture mirrors, a mask continues its edge."""
-    index = []
-    for axis, length in ((1, pixels.shape[0]), (0, pixels.shape[1])):
-        at = np.arange(low[axis], high[axis])
-        if mirror:
-            at = at % (2 * length)
-            at = np.where(at < length, at, 2 * length - 1 - at)
-        index.append(np.clip(at, 0, length - 1))
-    rows, columns = index
-    return np.ascontiguousarray(pixels[rows[:, None], columns])
-
-
-def render(motion: Motion, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draw the clip.
-
-    Args:
-        motion: paths drawn for this photograph's size.
-        photograph: (H, W, 3) uint8.
-
-    Returns:
-        (T, *motion.size, 3) uint8.
-
-    Raises:
-        MissingExtraError: if Pillow is not installed.
-    """
-    clip = _warp(photograph, motion.camera, motion.size, mirror=True)
-    for layer in motion.layers:
-        front = _warp(photograph, layer.matrices, motion.size, mirror=True)
-        alpha = _warp(layer.mask, layer.mask_matrices, motion.size, mirror=False) / 255
-        clip += alpha * (front - clip)
-    return np.asarray(np.clip(clip + 0.5, 0, 255), dtype=np.uint8)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.clips import ClipCache
-from upframe.datasets.motion import MotionConfig, draw_motion, render
+from upframe.datasets.drawing import render
+from upframe.datasets.motion import MotionConfig, draw_motion
 from upframe.datasets.pairs import PairCache
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
 from upframe.degradations.registry import degrade

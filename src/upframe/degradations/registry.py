@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 def _bi(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
     del config, rng
-    return np.stack([bicubic_down(frame, scale) for frame in clip])
+    return bicubic_down(clip, scale)
 
 
 def _bd(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
