@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from upframe.datasets.layouts import Split, find_layout, open_dataset
+from upframe.datasets.pictures import Picture
 from upframe.errors import InputError
-from upframe.media.source import FileSource
 
 _VERSION = 1
-_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 
 
 class ClipCache:
@@ -35,36 +35,38 @@ class ClipCache:
         ]
 
     @classmethod
-    def build(cls, videos: Path, folder: Path, most: int = 64) -> ClipCache:
-        """Open the cache of a folder of video files, making it if it is not there.
+    def build(
+        cls, videos: Path, folder: Path, most: int = 64, *, split: Split = "all"
+    ) -> ClipCache:
+        """Open the cache of some clips, making it if it is not there.
 
         Args:
-            videos: folder of video files.
+            videos: folder of video files, or a data set of clips in any layout of
+                :func:`upframe.datasets.layouts.open_dataset`.
             folder: where caches live; this one gets a folder of its own in it.
             most: frames kept of each clip, from its beginning.
+            split: part of the data set, for layouts that know parts.
 
         Raises:
             InputError: if there are no videos or one cannot be decoded.
         """
-        files = (
-            sorted(p for p in videos.iterdir() if p.suffix.lower() in _SUFFIXES)
-            if videos.is_dir()
-            else []
-        )
-        if not files:
+        if find_layout(videos) == "pictures":
             raise InputError(
-                f"{videos} holds no videos.", "Check the path of the data."
+                f"{videos} holds no videos, but single pictures.",
+                "Put the frames of each clip into a folder of its own.",
             )
-        state = [(f.name, f.stat().st_size) for f in files]
+        sources = open_dataset(videos, split=split)
+        files = {clip.name: clip.high for clip in sources if clip.high is not None}
+        state = [(name, frames.size()) for name, frames in files.items()]
         key = hashlib.sha256(repr((_VERSION, most, state)).encode()).hexdigest()
         target = folder / f"clips-{key[:12]}"
         if not (target / "index.json").is_file():
             target.mkdir(parents=True, exist_ok=True)
-            for number, file in enumerate(files):
-                np.save(target / f"{number:04d}.npy", _decode(file, most))
+            for number, (name, frames) in enumerate(files.items()):
+                np.save(target / f"{number:04d}.npy", _stack(name, frames.first(most)))
             # Written last and moved into place: it marks a finished cache.
             draft = target / "index.json.part"
-            draft.write_text(json.dumps({"names": [f.name for f in files]}))
+            draft.write_text(json.dumps({"names": list(files)}))
             draft.replace(target / "index.json")
         return cls(target)
 
@@ -101,18 +103,11 @@ class ClipCache:
         return np.stack([clip[t, y : y + height, x : x + width] for t in at])
 
 
-def _decode(file: Path, most: int) -> NDArray[np.uint8]:
-    """(T, H, W, 3) uint8 of the first frames; deeper files lose their lower bits."""
-    source = FileSource(file, deinterlace="off")
-    frames = []
-    try:
-        for frame in source:
-            pixels = frame.pixels[..., :3]
-            if pixels.dtype == np.uint16:
-                pixels = (pixels >> 8).astype(np.uint8)
-            frames.append(np.asarray(pixels, np.uint8))
-            if len(frames) == most:
-                break
-    finally:
-        source.close()
+def _stack(name: str, frames: list[Picture]) -> NDArray[np.uint8]:
+    """(T, H, W, 3)."""
+    if not frames or len({frame.shape for frame in frames}) != 1:
+        raise InputError(
+            f"The frames of the clip {name} are none or differ in size.",
+            "Leave it out.",
+        )
     return np.stack(frames)

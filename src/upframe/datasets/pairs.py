@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.datasets.pictures import list_pictures, read_picture
+from upframe.datasets.frames import Frames
+from upframe.datasets.layouts import Split, open_dataset
+from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import crop_to_multiple
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
 from upframe.degradations.registry import degrade
@@ -71,22 +74,31 @@ class PairCache:
         scale: int,
         least: int,
         degradation: BIConfig | BDConfig | RealConfig | None = None,
+        *,
+        split: Split = "all",
     ) -> PairCache:
         """Open the cache of a folder of pictures, making it if it is not there.
 
         Args:
-            pictures: folder of picture files.
+            pictures: folder of picture files, or a data set in any layout of
+                :func:`upframe.datasets.layouts.open_dataset`: all frames of its
+                high-resolution side.
             folder: where caches live; the cache gets a folder of its own in it, named
                 by content, so that other pictures or scales do not mix.
             scale: integer factor of the degradation.
             least: pictures whose low-resolution side is smaller are left out.
             degradation: bicubic when None.
+            split: part of the data set, for layouts that know parts.
 
         Raises:
             InputError: if no picture is large enough or one cannot be read.
         """
-        files = list_pictures(pictures)
-        state = [(f.name, f.stat().st_size) for f in files]
+        sources = [
+            (clip.name if len(clip) > 1 else clip.high.name(0), clip.high)
+            for clip in open_dataset(pictures, split=split)
+            if clip.high is not None
+        ]
+        state = [(name, frames.size()) for name, frames in sources]
         fresh = degradation if isinstance(degradation, RealConfig) else None
         kept = BIConfig() if degradation is None or fresh else degradation
         what: tuple[object, ...] = (_VERSION, scale, least, state)
@@ -96,12 +108,12 @@ class PairCache:
         target = folder / f"pairs-x{scale}-{key[:12]}"
         if not (target / "index.json").is_file():
             target.mkdir(parents=True, exist_ok=True)
-            cls._write(files, target, scale, least, kept)
+            cls._write(sources, target, scale, least, kept)
         return cls(target, fresh)
 
     @staticmethod
     def _write(
-        files: list[Path],
+        sources: list[tuple[str, Frames]],
         target: Path,
         scale: int,
         least: int,
@@ -113,8 +125,8 @@ class PairCache:
             (target / "low.bin").open("wb") as low,
             (target / "high.bin").open("wb") as high,
         ):
-            for file in files:
-                large = crop_to_multiple(read_picture(file), scale)
+            for name, picture in _pictures(sources):
+                large = crop_to_multiple(picture, scale)
                 if min(large.shape[:2]) < least * scale:
                     continue
                 # Random degradations do not come here, so no chance is needed.
@@ -123,11 +135,12 @@ class PairCache:
                 low.write(small.tobytes())
                 high.write(large.tobytes())
                 height, width = small.shape[:2]
-                pairs.append(Pair(file.name, height, width, offset))
+                pairs.append(Pair(name, height, width, offset))
                 offset += height * width
         if not pairs:
             raise InputError(
-                f"No picture in {files[0].parent} is large enough for patches.",
+                f"No picture of {sources[0][1].where(0)} and after it is large enough "
+                "for patches.",
                 f"They need at least {least * scale} pixels per side.",
             )
         content = {"scale": scale, "pairs": [vars(pair) for pair in pairs]}
@@ -176,3 +189,13 @@ class PairCache:
             if self._fresh is not None:
                 low[i] = degrade(self._fresh, high[i][None], s, rng)[0]
         return low, high
+
+
+def _pictures(sources: list[tuple[str, Frames]]) -> Iterator[tuple[str, Picture]]:
+    """All frames, named."""
+    for name, frames in sources:
+        if len(frames) == 1:
+            yield name, frames[0]
+            continue
+        for number in range(len(frames)):
+            yield f"{name}/{frames.name(number)}", frames[number]

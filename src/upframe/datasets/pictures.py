@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,11 @@ from upframe.errors import InputError, MissingExtraError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".tif"})
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+def read_picture(path: Path) -> Picture:
     """One picture file as RGB.
 
     Args:
@@ -26,16 +31,30 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         MissingExtraError: if Pillow is not installed.
         InputError: if the file is missing or no picture.
     """
+    return _read(path, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> Picture:
+    """The content of a picture file as RGB; ``name`` is for messages.
+
+    Raises:
+        MissingExtraError: if Pillow is not installed.
+        InputError: if this is no picture.
+    """
+    return _read(io.BytesIO(content), name)
+
+
+def _read(file: Path | io.BytesIO, name: str) -> Picture:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Reading pictures", "metrics") from error
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"), dtype=np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(
-            f"{path} cannot be read as a picture: {error}.",
+            f"{name} cannot be read as a picture: {error}.",
             "Check that the file is complete and of a kind that Pillow knows.",
         ) from error
 
