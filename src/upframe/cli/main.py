@@ -11,6 +11,7 @@ import typer
 
 from upframe._version import __version__
 from upframe.cli import console
+from upframe.cli.bench import bench
 from upframe.cli.evaluate import evaluate
 from upframe.cli.export import export
 from upframe.cli.info import doctor, models_app, probe
@@ -32,9 +33,19 @@ app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)
+app.command()(bench)
 app.command()(doctor)
 
-COMMANDS = ("upscale", "probe", "models", "evaluate", "train", "export", "doctor")
+COMMANDS = (
+    "upscale",
+    "probe",
+    "models",
+    "evaluate",
+    "train",
+    "export",
+    "bench",
+    "doctor",
+)
 
 
 def _show_version(value: bool) -> None:

@@ -1,0 +1,1 @@
+"""Our models and what people would use instead: quality, time and memory."""

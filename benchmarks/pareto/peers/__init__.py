@@ -1,0 +1,1 @@
+"""Networks of others, behind the same interface as our own."""

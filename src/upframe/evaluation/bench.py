@@ -1,0 +1,263 @@
+"""What a model costs: time per frame and peak memory, fit to be compared.
+
+Time: whole sessions, pushes and flush, of the same frames, so that models that keep
+frames back pay for what they owe. All runtimes take turns, round by round, and each is
+warmed up by a session that does not count: a machine that slows down slows all of them.
+The median over the rounds counts.
+
+Memory: each model in a process of its own, which opens it and runs one session; what
+counts is the most that process has held, interpreter and libraries included.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from upframe.engine.models import Model, resolve_model
+from upframe.errors import RuntimeFailure, UpframeError, UsageError
+from upframe.nn.resize import imresize
+from upframe.runtimes.base import FloatFrame, Runtime
+from upframe.runtimes.devices import peak_memory, physical_cores
+from upframe.runtimes.make import open_runtime
+
+ROUNDS = 5
+"""Sessions of each model that count."""
+_PAN = 1.5
+"""Pixels that the picture moves from frame to frame."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured of every model."""
+
+    width: int = 180
+    height: int = 144
+    frames: int = 10
+    """Length of a session."""
+    threads: int | None = None
+    """CPU threads; None for one per physical core."""
+    runtime: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            UsageError: a number is too small.
+        """
+        for name in ("width", "height", "frames"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1.", "Use 1 or more.")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs in one setting."""
+
+    model: str
+    runtime: str
+    device: str
+    threads: int
+    input: tuple[int, int]
+    """Height and width."""
+    params_m: float
+    """Millions of trained values; 0 for resampling."""
+    gflops_per_frame: float | None
+    """As its card says, multiply-adds times two; None where it does not."""
+    ms_per_frame: float
+    peak_rss_mb: float
+    """Of a process that does nothing else; 10^6 bytes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``upframe bench --json`` prints it."""
+        return {**asdict(self), "input": list(self.input)}
+
+
+def bench(
+    models: Sequence[str],
+    setting: Setting,
+    *,
+    rounds: int = ROUNDS,
+    progress: Callable[[str], None] | None = None,
+) -> list[Cost]:
+    """Measure models against each other.
+
+    Args:
+        models: names of models or presets, or weight files.
+        setting: what is measured.
+        rounds: sessions of each that count.
+        progress: is told what goes on, one line each.
+
+    Returns:
+        One for each model, in their order.
+
+    Raises:
+        UsageError: there is no such model, runtime or device.
+        WeightsError: a file is damaged.
+        MissingExtraError: a model needs torch and it is not installed.
+        RuntimeFailure: a model fails.
+    """
+    if rounds < 1:
+        raise UsageError("rounds must be at least 1.", "Use 1 or more.")
+    say = progress or _silent
+    chosen = [resolve_model("balanced", name) for name in models]
+    runtimes = [_open(model, setting) for model in chosen]
+    peaks = []
+    for name in models:
+        say(f"memory of {name}")
+        peaks.append(peak_of_process(_command(name, setting)))
+    clip = list(moving_texture(setting.width, setting.height, setting.frames))
+    seconds = time_in_turns(
+        [partial(run_session, runtime, clip) for runtime in runtimes],
+        rounds,
+        lambda number: say(f"round {number} of {rounds}" if number else "warm-up"),
+    )
+    return [
+        _cost(runtime, setting, total / len(clip), peak)
+        for runtime, total, peak in zip(runtimes, seconds, peaks, strict=True)
+    ]
+
+
+def time_in_turns(
+    runs: Sequence[Callable[[], object]],
+    rounds: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[float]:
+    """Median seconds of each run, taken in turns after one that does not count.
+
+    Args:
+        runs: what is measured.
+        rounds: how often each counts.
+        progress: is told each round before it begins, from 0, the warm-up.
+    """
+    times: list[list[float]] = [[] for _ in runs]
+    for number in range(rounds + 1):
+        if progress is not None:
+            progress(number)
+        for run, values in zip(runs, times, strict=True):
+            began = time.perf_counter()
+            run()
+            if number:
+                values.append(time.perf_counter() - began)
+    return [statistics.median(values) for values in times]
+
+
+def run_session(runtime: Runtime, clip: Iterable[FloatFrame]) -> int:
+    """One whole session; outputs are let go at once.
+
+    Returns:
+        Frames that went in.
+
+    Raises:
+        RuntimeFailure: the network fails, or not every frame comes out.
+    """
+    session = runtime.session()
+    given = done = 0
+    for frame in clip:
+        given += 1
+        done += len(session.push(frame))
+    done += len(session.flush())
+    if done != given:
+        raise RuntimeFailure(
+            f"{runtime.card.name} made {done} of {given} frames.",
+            "Report this with the name of the model.",
+        )
+    return given
+
+
+def moving_texture(width: int, height: int, frames: int) -> Iterator[FloatFrame]:
+    """A clip (h, w, 3) in [0, 1], the same every time: a soft texture that pans.
+
+    The camera moves by a pixel and a half a frame, so that models that skip what
+    stands still find nothing to skip.
+    """
+    rng = np.random.default_rng(0)
+    wide = width + int(_PAN * frames) + 2
+    coarse = rng.random((height // 4 + 2, wide // 4 + 2, 3), np.float32)
+    texture = np.clip(imresize(coarse, 4), 0, 1)[:height]
+    for number in range(frames):
+        left, part = divmod(number * _PAN, 1)
+        window = texture[:, int(left) : int(left) + width + 1]
+        frame = (1 - part) * window[:, :-1] + part * window[:, 1:]
+        yield np.ascontiguousarray(frame, dtype=np.float32)
+
+
+def peak_of_process(command: Sequence[str]) -> float:
+    """Run a program that prints its peak memory in bytes on its last line.
+
+    Returns:
+        That in 10^6 bytes.
+
+    Raises:
+        RuntimeFailure: it fails; the message is what it said last.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeFailure(
+            f"Measuring memory failed: {said[-1]}", "Run one model at a time."
+        )
+    return int(done.stdout.split()[-1]) / 1e6
+
+
+def _silent(line: str) -> None:
+    del line
+
+
+def _command(model: str, setting: Setting) -> list[str]:
+    job = json.dumps([model, asdict(setting)])
+    return [sys.executable, "-m", "upframe.evaluation.bench", job]
+
+
+def _open(model: Model, setting: Setting) -> Runtime:
+    return open_runtime(
+        model.card,
+        model.files,
+        runtime=setting.runtime,
+        device=setting.device,
+        threads=setting.threads,
+    )
+
+
+def _cost(runtime: Runtime, setting: Setting, seconds: float, peak: float) -> Cost:
+    card = runtime.card
+    megapixels = setting.width * setting.height / 1e6
+    flops = card.gflops_per_megapixel * megapixels
+    return Cost(
+        model=card.name,
+        runtime=runtime.name,
+        device=runtime.device,
+        threads=setting.threads or physical_cores(),
+        input=(setting.height, setting.width),
+        params_m=round(card.parameters / 1e6, 4),
+        gflops_per_frame=round(flops, 3) if flops else None,
+        ms_per_frame=round(seconds * 1e3, 3),
+        peak_rss_mb=round(peak, 1),
+    )
+
+
+def _measure_memory(job: str) -> None:
+    """The other process: one session of a model, then the peak on stdout."""
+    name, fields = json.loads(job)
+    setting = Setting(**fields)
+    runtime = _open(resolve_model("balanced", name), setting)
+    clip = moving_texture(setting.width, setting.height, setting.frames)
+    run_session(runtime, clip)
+    print(peak_memory())
+
+
+if __name__ == "__main__":
+    try:
+        _measure_memory(sys.argv[1])
+    except UpframeError as failure:
+        sys.exit(str(failure))
