@@ -84,5 +84,5 @@ def mia_tree(tree: dict[str, Any]) -> dict[str, Any]:
         },
     }
     tree["data"] |= {"frames": 2, "batch": 1, "val": None}
-    tree["optimiser"] |= {"steps": 3, "keep_weight": 0.1}
+    tree["optimiser"] |= {"steps": 2, "keep_weight": 0.1}
     return tree

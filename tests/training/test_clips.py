@@ -79,7 +79,7 @@ def test_the_keep_ratios_are_part_of_the_loss(clip_tree: dict[str, Any]) -> None
         clip_tree["optimiser"]["keep_weight"] = weight
         recipe = Recipe.model_validate(clip_tree)
         samples = Samples(recipe.data, 4, recipe.seed)
-        losses.append(Trainer(recipe).train_step(samples[0]))
+        losses.append(Trainer(recipe).train_step(samples[0])["loss"])
     assert 0.2 < losses[1] - losses[0] < 0.8
 
 
@@ -122,7 +122,8 @@ def test_a_larger_network_starts_from_a_smaller(
     line = json.loads((large.folder / "log.jsonl").read_text().splitlines()[0])
     assert line == {
         "event": "init",
-        "from": str(report.checkpoint),
+        "step": 0,
+        "source": str(report.checkpoint),
         "not_in_file": trainer.initial,
     }
     trainer.save(tmp_path / "large.ckpt")

@@ -83,7 +83,7 @@ def test_a_step_without_a_finite_loss_changes_nothing(recipe: Recipe) -> None:
     with torch.no_grad():
         bias[0] = math.nan
     before = {k: v.clone() for k, v in trainer.averaged().items()}
-    assert math.isnan(trainer.train_step(samples[1]))
+    assert math.isnan(trainer.train_step(samples[1])["loss"])
     assert trainer.skipped == 1
     assert all(torch.equal(v, before[k]) for k, v in trainer.averaged().items())
     trainer.bad_in_a_row = 99

@@ -34,13 +34,22 @@ class Batch(NamedTuple):
 class Samples(Dataset[Batch]):
     """All batches of a run; ``samples[step]`` is one of them."""
 
-    def __init__(self, data: DataConfig, scale: int, seed: int) -> None:
+    def __init__(
+        self, data: DataConfig, scale: int, seed: int, share: range | None = None
+    ) -> None:
         """Open the caches, making them if they are not there.
+
+        Args:
+            data: what to learn from.
+            scale: output size over input size.
+            seed: of the run.
+            share: numbers of the samples of each batch to make; None for all.
 
         Raises:
             InputError: if the pictures or videos cannot be read.
         """
         self.data, self.scale, self.seed = data, scale, seed
+        self.share = range(data.batch) if share is None else share
         self._open()
 
     def _open(self) -> None:
@@ -59,7 +68,8 @@ class Samples(Dataset[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         # mapped files would be copied as a whole: each process opens them itself
-        return {"data": self.data, "scale": self.scale, "seed": self.seed}
+        keys = ("data", "scale", "seed", "share")
+        return {key: getattr(self, key) for key in keys}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -68,7 +78,7 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         data = self.data
         lows, highs = [], []
-        for index in range(data.batch):
+        for index in self.share:
             rng = np.random.default_rng([self.seed, step, index])
             if self._clips is not None:
                 low, high = self._clips.sample(rng, 1, data.frames, data.patch)

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from upframe.errors import Interrupted, UsageError
 from upframe.training.batches import Samples, batches
+from upframe.training.log import RunLog
 from upframe.training.networks import scale_of
+from upframe.training.precision import pick_device
+from upframe.training.ranks import Ranks
 from upframe.training.recipe import Recipe
+from upframe.training.stopping import Budget, stop_request
 from upframe.training.trainer import Trainer, learning_rate
 from upframe.training.validation import ValidationSet
-
-
-@contextmanager
-def _stop_request() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into an answer to "stop after this step?".
-
-    An exception amid a step would leave weights, average and step number of different
-    moments, and a resume from them would not be exact. A second Ctrl-C does interrupt.
-    """
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -76,11 +49,16 @@ def train(
 ) -> TrainingReport:
     """Carry out a recipe, or the next part of it.
 
+    Under ``torchrun`` every process calls this; the first one validates, logs and
+    saves.
+
     Args:
         recipe: what to do.
         resume: ``auto`` continues from the run's last checkpoint where there is one;
             a path continues from that file; None starts anew.
-        minutes: stop, with a checkpoint, after this much wall-clock time.
+        minutes: stop, with a checkpoint, before this much wall-clock time is over:
+            validation and saving count. At least one step is made, and a cache that is
+            not there is made first, however long that takes.
         threads: threads of torch; None leaves them as they are.
         report: is called with every line of the log.
 
@@ -88,110 +66,148 @@ def train(
         Where the checkpoint is and how far the run came.
 
     Raises:
-        UsageError: if the run's folder holds a run and ``resume`` is None, or a
-            checkpoint does not fit.
+        UsageError: if the run's folder holds a run and ``resume`` is None, a checkpoint
+            does not fit, or the recipe asks for what this machine has not.
         InputError: if the training or validation data cannot be read.
+        WeightsError: if weights that the recipe names cannot be read.
         RuntimeFailure: if the loss stays not finite.
         Interrupted: after Ctrl-C or SIGTERM; the step was finished and saved.
     """
-    begin = time.monotonic()
+    budget = Budget(minutes)
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = recipe.folder
-    last = folder / "last.ckpt"
+    last = recipe.folder / "last.ckpt"
     if resume is None and last.exists():
         raise UsageError(
-            f"{folder} holds a run already.",
+            f"{recipe.folder} holds a run already.",
             "Continue it with --resume auto, or choose another name in the recipe.",
         )
-    trainer = Trainer(recipe)
-    if resume not in (None, "auto"):
-        trainer.restore(Path(str(resume)))
-    elif last.exists():
-        trainer.restore(last)
-    data = recipe.data
-    scale = scale_of(recipe.system)
-    samples = Samples(data, scale, recipe.seed)
-    validation = None
-    if data.val is not None:
-        validation = ValidationSet(
-            data.val, scale, data.val_frames, clips=trainer.system.clips
-        )
-
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = recipe.optimiser.steps
-    with (
-        (folder / "log.jsonl").open("a", encoding="utf-8") as log,
-        _stop_request() as must_stop,
-    ):
-
-        def write(line: dict[str, Any]) -> None:
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            if report is not None:
-                report(line)
-
-        def validate() -> None:
-            if validation is not None:
-                write(
-                    {
-                        "event": "val",
-                        "step": trainer.step,
-                        "psnr_y": round(
-                            validation.score(trainer.averaged_network()), 4
-                        ),
-                        "psnr_y_bicubic": round(validation.baseline, 4),
-                    }
-                )
-
-        if trainer.step == 0 and trainer.initial is not None:
-            write(
-                {
-                    "event": "init",
-                    "from": str(recipe.init),
-                    "not_in_file": trainer.initial,
-                }
-            )
-        saved = time.monotonic()
-        losses: list[float] = []
-        since, since_step = time.monotonic(), trainer.step
-        for batch in batches(samples, trainer.step, steps, workers=data.workers):
-            losses.append(trainer.train_step(batch))
-            now = time.monotonic()
-            if trainer.step % recipe.log_every == 0:
-                finite = [x for x in losses if math.isfinite(x)]
-                write(
-                    {
-                        "event": "train",
-                        "step": trainer.step,
-                        "loss": round(sum(finite) / max(1, len(finite)), 6),
-                        "lr": round(learning_rate(trainer.step, recipe.optimiser), 8),
-                        "steps_per_s": round(
-                            (trainer.step - since_step) / (now - since), 3
-                        ),
-                        "skipped": trainer.skipped,
-                    }
-                )
-                losses, since, since_step = [], now, trainer.step
-            if trainer.step % recipe.val_every == 0 and trainer.step < steps:
-                validate()
-            if now - saved > recipe.checkpoint_minutes * 60:
-                trainer.save(last)
-                saved = now
-            if must_stop() or (minutes is not None and now - begin > minutes * 60):
-                break
-        trainer.save(last)
-        if must_stop():
-            raise Interrupted(
-                f"Training of {recipe.name} was stopped at step {trainer.step}.",
-                "Continue it with --resume auto.",
-            )
-        if trainer.step >= steps:
-            validate()
+    ranks = Ranks.of_environment()
+    with ranks.joined(pick_device(recipe.device, ranks.local_rank)):
+        trainer = Trainer(recipe, ranks)
+        if resume not in (None, "auto"):
+            trainer.restore(Path(str(resume)))
+        elif last.exists():
+            trainer.restore(last)
+        _Run(trainer, last, budget).go(report)
     return TrainingReport(
         checkpoint=last,
         step=trainer.step,
-        finished=trainer.step >= steps,
+        finished=trainer.step >= recipe.optimiser.steps,
         skipped=trainer.skipped,
-        seconds=time.monotonic() - begin,
+        seconds=budget.elapsed,
     )
+
+
+class _Run:
+    """A trainer with what surrounds it."""
+
+    def __init__(self, trainer: Trainer, last: Path, budget: Budget) -> None:
+        recipe, ranks = trainer.recipe, trainer.ranks
+        self.trainer, self.last, self.budget = trainer, last, budget
+        self.recipe, self.ranks = recipe, ranks
+        scale = scale_of(recipe.system)
+        share = ranks.share(recipe.data.batch)
+        with ranks.first_alone():
+            self.samples = Samples(recipe.data, scale, recipe.seed, share)
+        if len(share) % recipe.optimiser.accumulate:
+            raise UsageError(
+                f"The share of a process, {len(share)} samples, cannot be cut into "
+                f"{recipe.optimiser.accumulate} parts.",
+                "Change optimiser.accumulate or data.batch.",
+            )
+        self.validation: ValidationSet | None = None
+        if recipe.data.val is not None and ranks.first:
+            self.validation = ValidationSet(
+                recipe.data.val,
+                scale,
+                recipe.data.val_frames,
+                clips=trainer.system.clips,
+            )
+        self.log: RunLog | None = None
+        self.saved = time.monotonic()
+
+    def go(self, report: Callable[[dict[str, Any]], None] | None) -> None:
+        trainer, recipe, ranks = self.trainer, self.recipe, self.ranks
+        steps = recipe.optimiser.steps
+        with ExitStack() as stack:
+            if ranks.first:
+                self.log = stack.enter_context(
+                    RunLog(
+                        recipe.folder,
+                        trainer.step,
+                        tensorboard=recipe.tensorboard,
+                        report=report,
+                    )
+                )
+                if trainer.step == 0 and trainer.initial is not None:
+                    self.log.write(
+                        "init", 0, source=str(recipe.init), not_in_file=trainer.initial
+                    )
+            must_stop = stack.enter_context(stop_request(patient=ranks.world > 1))
+            stopped = False
+            self.budget.step_begins()
+            for batch in batches(
+                self.samples,
+                trainer.step,
+                steps,
+                workers=recipe.data.workers,
+                pin=trainer.device.type == "cuda",
+            ):
+                losses = trainer.train_step(batch)
+                self.budget.step_done()
+                if self.log is not None:
+                    self._after_step(self.log, losses)
+                stopped = must_stop()
+                if ranks.any(stopped or self.budget.over, trainer.device):
+                    break
+                self.budget.step_begins()
+            if ranks.first:
+                self._save()
+            if stopped:
+                raise Interrupted(
+                    f"Training of {recipe.name} was stopped at step {trainer.step}.",
+                    "Continue it with --resume auto.",
+                )
+            if self.log is not None and trainer.step >= steps:
+                self._validate(self.log)
+
+    def _after_step(self, log: RunLog, losses: dict[str, float]) -> None:
+        trainer, recipe = self.trainer, self.recipe
+        log.step(losses)
+        if trainer.step % recipe.log_every == 0:
+            rate = learning_rate(trainer.step, recipe.optimiser)
+            log.summary(trainer.step, rate, trainer.skipped)
+        if trainer.step % recipe.val_every == 0 and (
+            trainer.step < recipe.optimiser.steps
+        ):
+            self._validate(log)
+        due = self.saved + recipe.checkpoint_minutes * 60
+        if time.monotonic() > due and not self.budget.soon_over:
+            self._save()
+
+    def _save(self) -> None:
+        begin = time.monotonic()
+        self.trainer.save(self.last)
+        self.saved = time.monotonic()
+        self.budget.saved(self.saved - begin)
+
+    def _validate(self, log: RunLog) -> None:
+        if self.validation is None:
+            return
+        step = self.trainer.step
+        score = self.validation.score(
+            self.trainer.averaged_network(),
+            samples=self.recipe.samples,
+            deadline=self.budget.work_ends,
+        )
+        if score is None:
+            log.write("val_skipped", step, why="the time is over")
+            return
+        log.write(
+            "val",
+            step,
+            psnr_y=round(score.psnr_y, 4),
+            psnr_y_bicubic=round(self.validation.baseline, 4),
+        )
+        log.pictures(step, score.samples)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from upframe.datasets.motion import MotionConfig
 from upframe.degradations.ranges import BIConfig
@@ -63,15 +63,93 @@ class DataConfig(_Strict):
     of single frames, the first ones in a row for others."""
 
 
+class PixelLoss(_Strict):
+    """Difference of the values."""
+
+    name: Literal["charbonnier", "l1"]
+    """``charbonnier``: sqrt(d² + 1e-6); ``l1``: absolute value; mean over all."""
+    weight: float = Field(1.0, gt=0)
+    """Factor in the sum of losses."""
+
+
+class LPIPSLoss(_Strict):
+    """Distance that predicts people's judgement (AlexNet, v0.1)."""
+
+    name: Literal["lpips"]
+    """As the metric of ``upframe evaluate``."""
+    weight: float = Field(1.0, gt=0)
+    """Factor in the sum of losses."""
+    weights: Path
+    """File of the weights; docs/metrics.md says where it comes from."""
+
+
+VGGLayer = Literal["conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"]
+_VGG_LAYERS: dict[VGGLayer, float] = {
+    "conv1_2": 0.1,
+    "conv2_2": 0.1,
+    "conv3_3": 1.0,
+    "conv4_3": 1.0,
+    "conv5_3": 1.0,
+}
+
+
+class PerceptualLoss(_Strict):
+    """Absolute difference of features of VGG16 before their rectification."""
+
+    name: Literal["perceptual"]
+    """As in ESRGAN, which takes VGG19."""
+    weight: float = Field(1.0, gt=0)
+    """Factor in the sum of losses."""
+    weights: Path
+    """File with ``features.*`` of VGG16, named as in torchvision: torchvision's own, or
+    the one that ``scripts/make_dists_weights.py`` makes."""
+    layers: dict[VGGLayer, float] = Field(_VGG_LAYERS, min_length=1)
+    """Weight of each layer; the default is Real-ESRGAN's."""
+
+
+class GANLoss(_Strict):
+    """A network that learns to tell results from originals, frame by frame."""
+
+    name: Literal["gan"]
+    """Adversarial."""
+    weight: float = Field(0.1, gt=0)
+    """Factor in the sum of losses."""
+    discriminator: Literal["unet", "patch"] = "unet"
+    """``unet``: Real-ESRGAN's, judges every pixel; ``patch``: judges every 8th, looks
+    at 70 pixels around it. Both with spectral normalisation."""
+    channels: int = Field(32, ge=1)
+    """Of its first layer; 64 in the papers."""
+    kind: Literal["vanilla", "hinge"] = "vanilla"
+    """Binary cross entropy, or hinge."""
+    lr: float = Field(1e-4, gt=0)
+    """Learning rate of the discriminator, constant; Adam, betas 0.9 and 0.99."""
+    start: int = Field(0, ge=0)
+    """First step with this loss."""
+
+
+LossName = Literal["charbonnier", "l1"]
+LossConfig = Annotated[
+    PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, Field(discriminator="name")
+]
+
+
 class OptimiserConfig(_Strict):
     """How it learns."""
 
-    loss: Literal["charbonnier", "l1"] = "charbonnier"
-    """Charbonnier: sqrt(d² + 1e-6), per value, mean."""
+    loss: LossName | tuple[LossConfig, ...] = "charbonnier"
+    """One of these names, or a list of losses with weights, which are added."""
+    name: Literal["adam", "adamw"] = "adam"
+    """``adamw`` takes the weight decay out of the gradient."""
+    betas: tuple[
+        Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]
+    ] = (0.9, 0.99)
+    """Decay of the averages of gradient and squared gradient."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Shrinks the weights by this times the learning rate each step; ``adamw`` only."""
     steps: int = Field(ge=1)
     """Steps of the whole schedule."""
     lr: float = Field(1e-3, gt=0)
-    """Peak of Adam's learning rate (betas 0.9, 0.99)."""
+    """Peak of the learning rate."""
     lr_end: float = Field(1e-6, ge=0)
     """Learning rate at the end of the cosine."""
     warmup: int = Field(200, ge=0)
@@ -87,6 +165,32 @@ class OptimiserConfig(_Strict):
     """Steps at the beginning in which the flow network stays as it is."""
     flow_lr_scale: float = Field(1.0, ge=0)
     """Learning rate of the flow network over that of the rest."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a batch is cut into, one after the other, to save memory; the step is
+    the same but for rounding."""
+    checkpointing: bool = False
+    """Compute blocks twice to save memory, where the network can (``mia_vsr``)."""
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    """Mixed precision of the networks, on a GPU only; losses stay in float32. ``fp16``
+    scales the loss and skips the steps where that was too much."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> OptimiserConfig:
+        if self.weight_decay and self.name != "adamw":
+            raise ValueError("weight_decay is for name: adamw")
+        names = [loss.name for loss in self.losses]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("a list of losses names each one once, and at least one")
+        if names == ["gan"]:
+            raise ValueError("gan needs another loss beside it")
+        return self
+
+    @property
+    def losses(self) -> tuple[PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, ...]:
+        """The losses as a list."""
+        if isinstance(self.loss, str):
+            return (PixelLoss(name=self.loss, weight=1.0),)
+        return self.loss
 
 
 class Recipe(_Strict):
@@ -111,6 +215,19 @@ class Recipe(_Strict):
     """Steps between validations."""
     checkpoint_minutes: float = Field(3.0, gt=0)
     """Wall-clock minutes between checkpoints."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
+    """``auto`` takes a GPU where there is one; else ``cpu``, ``cuda`` or ``cuda:1``."""
+    samples: int = Field(4, ge=0)
+    """Pictures kept at each validation, one per clip: bicubic, result and original side
+    by side, in ``samples/`` of the run's folder."""
+    tensorboard: bool = False
+    """Also write what the log has for TensorBoard, into the run's folder."""
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Recipe:
+        if self.data.batch % self.optimiser.accumulate:
+            raise ValueError("optimiser.accumulate divides data.batch")
+        return self
 
     @property
     def folder(self) -> Path:

@@ -15,17 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from upframe.errors import RuntimeFailure, UsageError
+from upframe.training.adversary import Adversary
 from upframe.training.batches import Batch
+from upframe.training.losses import Losses
 from upframe.training.networks import (
     FLOW,
     SYSTEMS,
     build_network,
     enlarge,
+    scale_of,
     start_from,
 )
-from upframe.training.recipe import OptimiserConfig, Recipe
+from upframe.training.precision import Precision, pick_device
+from upframe.training.ranks import Ranks
+from upframe.training.recipe import GANLoss, OptimiserConfig, Recipe
 
 _MOST_BAD_STEPS = 100
 """Consecutive steps without a finite loss after which training gives up."""
@@ -41,25 +47,43 @@ def learning_rate(step: int, config: OptimiserConfig) -> float:
     )
 
 
-def _loss(result: Tensor, target: Tensor, kind: str) -> Tensor:
-    difference = result - target
-    if kind == "l1":
-        return difference.abs().mean()
-    return (difference.square() + 1e-6).sqrt().mean()
+def _adversarial(recipe: Recipe) -> dict[str, Any] | None:
+    """The part of the adversarial loss that decides its state."""
+    for loss in recipe.optimiser.losses:
+        if isinstance(loss, GANLoss):
+            return loss.model_dump(include={"discriminator", "channels"})
+    return None
+
+
+def _set_checkpointing(network: nn.Module, name: str) -> None:
+    if not hasattr(network, "checkpointing"):
+        raise UsageError(
+            f"The system {name} cannot compute its blocks twice.",
+            "Leave optimiser.checkpointing off; accumulate saves memory, too.",
+        )
+    network.checkpointing = True  # type: ignore[assignment]
 
 
 class Trainer:
-    """One run: network, average, optimiser and step, saved and restored together."""
+    """One run: networks, average, optimisers and step, saved and restored together."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, ranks: Ranks | None = None) -> None:
         """Make everything as it is before the first step.
 
+        Args:
+            recipe: what to do.
+            ranks: this process among several; alone when None.
+
         Raises:
-            UsageError: if the recipe's system or start weights do not fit.
-            WeightsError: if the start weights cannot be read.
+            UsageError: if the recipe's system, start weights or device do not fit.
+            WeightsError: if weights cannot be read.
         """
         self.recipe = recipe
+        self.ranks = ranks or Ranks()
+        self.device = pick_device(recipe.device, self.ranks.local_rank)
         self.system = SYSTEMS[recipe.system.name]
+        config = recipe.optimiser
+        self.precision = Precision(config.amp, self.device)
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.system).train()
         self.initial: int | None = None
@@ -68,8 +92,10 @@ class Trainer:
             start_from(self.network, recipe.system.flow, FLOW)
         if recipe.init is not None:
             self.initial = start_from(self.network, recipe.init)
+        if config.checkpointing:
+            _set_checkpointing(self.network, recipe.system.name)
+        self.network.to(self.device)
         self.average = [p.detach().clone() for p in self.network.parameters()]
-        config = recipe.optimiser
         named = list(self.network.named_parameters())
         self._flow = [p for name, p in named if name.startswith(FLOW)]
         groups: list[dict[str, Any]] = [
@@ -77,9 +103,20 @@ class Trainer:
         ]
         if self._flow:
             groups.append({"params": self._flow, "scale": config.flow_lr_scale})
-        self.optimiser = torch.optim.Adam(
-            groups, lr=config.lr, betas=(0.9, 0.99), fused=True
+        kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+        self.optimiser = kind(
+            groups,
+            lr=config.lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
+        self.losses = Losses(config.losses, self.device)
+        self.adversary: Adversary | None = None
+        for loss in config.losses:
+            if isinstance(loss, GANLoss):
+                side = recipe.data.patch * scale_of(recipe.system)
+                self.adversary = Adversary(loss, side, self.device)
         self.step = 0
         self.skipped = 0
         self.bad_in_a_row = 0
@@ -103,40 +140,113 @@ class Trainer:
         x = pixels.movedim(-1, -3) / 255.0
         return x[:, None] if self.system.clips and x.ndim == 4 else x
 
-    def train_step(self, batch: Batch) -> float:
-        """One update; returns the loss, NaN where the step was skipped."""
-        recipe, config = self.recipe, self.recipe.optimiser
-        seed = np.random.SeedSequence([recipe.seed, self.step]).generate_state(1)
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One update.
+
+        Args:
+            batch: this process' share.
+
+        Returns:
+            ``loss``, the sum, NaN where the step was skipped; where it has several
+            parts, each of them times its weight; ``discriminator``, where there is one.
+            All are means over the processes.
+        """
+        config, ranks = self.recipe.optimiser, self.ranks
+        self._prepare()
+        adversary = self.adversary
+        if adversary is not None and self.step < adversary.config.start:
+            adversary = None
+        seen: dict[str, Tensor] = {}
+        low, high = (side.to(self.device, non_blocking=True) for side in batch)
+        pieces = config.accumulate
+        for x, y in zip(low.chunk(pieces), high.chunk(pieces), strict=True):
+            parts = self._backward(self._pictures(x), self._pictures(y), adversary)
+            for name, value in parts.items():
+                seen[name] = seen.get(name, 0) + value.detach() / pieces
+        trained: list[tuple[nn.Module, Optimizer]] = [(self.network, self.optimiser)]
+        if adversary is not None:
+            trained.append((adversary.network, adversary.optimiser))
+        scaler = self.precision.scaler
+        norms = []
+        for network, optimiser in trained:
+            ranks.average_gradients(network)
+            scaler.unscale_(optimiser)
+            most = config.clip if network is self.network else math.inf
+            norms.append(nn.utils.clip_grad_norm_(network.parameters(), most))
+        values = torch.stack(list(seen.values()))
+        ranks.average([values])
+        self.step += 1
+        # one wait for the device
+        *numbers, finite = [
+            *values.tolist(),
+            bool(torch.stack([values.sum(), *norms]).isfinite().all()),
+        ]
+        log = dict(zip(seen, numbers, strict=True))
+        discriminator = {k: log.pop(k) for k in ("discriminator",) if k in log}
+        loss = math.fsum(log.values()) if finite else math.nan
+        log = {"loss": loss, **(log if len(log) > 1 else {}), **discriminator}
+        if finite:
+            self.bad_in_a_row = 0
+            for _, optimiser in trained:
+                scaler.step(optimiser)
+            self._update_average()
+        else:
+            self._skip()
+        scaler.update()
+        return log
+
+    def _prepare(self) -> None:
+        """Chance, learning rates and gradients of a step."""
+        config = self.recipe.optimiser
+        key = [self.recipe.seed, self.step, self.ranks.rank]
+        seed = np.random.SeedSequence(key).generate_state(1)
         torch.manual_seed(int(seed[0]))
         for parameter in self._flow:
             parameter.requires_grad_(self.step >= config.flow_freeze)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, config) * group["scale"]
         self.optimiser.zero_grad(set_to_none=True)
-        result = enlarge(self.network, self._pictures(batch.low))
-        loss = _loss(result.frames, self._pictures(batch.high), config.loss)
+        if self.adversary is not None:
+            self.adversary.optimiser.zero_grad(set_to_none=True)
+
+    def _backward(
+        self, low: Tensor, high: Tensor, adversary: Adversary | None
+    ) -> dict[str, Tensor]:
+        """Add gradients of a part of the batch; returns the parts of the loss."""
+        config, scaler = self.recipe.optimiser, self.precision.scaler
+        with self.precision.autocast():
+            result = enlarge(self.network, low)
+            frames = result.frames.float()
+        parts = self.losses(frames, high)
         if config.keep_weight and result.keep_ratios is not None:
-            loss = loss + config.keep_weight * result.keep_ratios.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
-        self.step += 1
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            self.skipped += 1
-            self.bad_in_a_row += 1
-            if self.bad_in_a_row >= _MOST_BAD_STEPS:
-                raise RuntimeFailure(
-                    f"The loss was not finite in {_MOST_BAD_STEPS} steps in a row.",
-                    "Lower optimiser.lr in the recipe and resume.",
-                )
-            return math.nan
-        self.bad_in_a_row = 0
-        self.optimiser.step()
+            parts["keep"] = config.keep_weight * result.keep_ratios.float().mean()
+        if adversary is not None:
+            with self.precision.autocast():
+                parts["gan"] = adversary.fool(frames)
+        loss = torch.stack(list(parts.values())).sum() / config.accumulate
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if adversary is not None:
+            with self.precision.autocast():
+                loss = adversary.judge(frames.detach(), high)
+            scaler.scale(loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
+            parts["discriminator"] = loss
+        return parts
+
+    def _update_average(self) -> None:
         # A short memory at first, so that the average forgets the random start.
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.recipe.optimiser.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             parameters = [p.detach() for p in self.network.parameters()]
             torch._foreach_lerp_(self.average, parameters, 1 - decay)
-        return loss.item()
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self.bad_in_a_row += 1
+        if self.bad_in_a_row >= _MOST_BAD_STEPS:
+            raise RuntimeFailure(
+                f"The loss was not finite in {_MOST_BAD_STEPS} steps in a row.",
+                "Lower optimiser.lr in the recipe and resume.",
+            )
 
     def save(self, path: Path) -> None:
         """Write everything a resume needs; the file appears only when complete."""
@@ -147,6 +257,8 @@ class Trainer:
             "params": self.network.state_dict(),
             "params_ema": self.averaged(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "adversary": self.adversary and self.adversary.state_dict(),
         }
         draft = path.with_suffix(".part")
         torch.save(content, draft)
@@ -172,6 +284,7 @@ class Trainer:
             ("system", old.system.name, now.system.name),
             ("system", old.system.args, now.system.args),
             ("seed", old.seed, now.seed),
+            ("optimiser.loss: gan", _adversarial(old), _adversarial(now)),
         ):
             if before != after:
                 raise UsageError(
@@ -181,13 +294,17 @@ class Trainer:
         self.network.load_state_dict(content["params"])
         average = content["params_ema"]
         self.average = [
-            average[name].clone(memory_format=torch.preserve_format)
+            average[name].to(self.device, copy=True)
             for name, _ in self.network.named_parameters()
         ]
         state = content["optimiser"]
         for group, mine in zip(
             state["param_groups"], self.optimiser.param_groups, strict=True
         ):
-            group["scale"] = mine["scale"]
+            group |= {k: v for k, v in mine.items() if k != "params"}
         self.optimiser.load_state_dict(state)
+        if content.get("scaler"):
+            self.precision.scaler.load_state_dict(content["scaler"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(content["adversary"])
         self.step, self.skipped = content["step"], content["skipped"]

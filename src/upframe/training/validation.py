@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,20 @@ from upframe.training.networks import enlarge
 Pixels = NDArray[np.uint8]
 Upscale = Callable[[Sequence[Pixels]], Sequence[NDArray[np.floating]]]
 """All frames of a clip, (h, w, 3) uint8 each, to (s*h, s*w, 3) around [0, 1]."""
+
+
+_SAMPLE = 192
+"""Side of the sample pictures in pixels."""
+
+
+class Score(NamedTuple):
+    """What a validation gave."""
+
+    psnr_y: float
+    """dB."""
+    samples: list[tuple[str, Pixels]]
+    """Name of a clip, and the centre of its middle frame: bicubic, result and original
+    side by side, uint8."""
 
 
 class ValidationSet:
@@ -50,6 +66,7 @@ class ValidationSet:
             )
         self.scale = scale
         self.whole = clips
+        self.names = [clip.name for clip in folders]
         self.clips: list[list[tuple[Pixels, Pixels]]] = []
         for clip in folders:
             files = list_pictures(clip)
@@ -60,27 +77,29 @@ class ValidationSet:
                 high = crop_to_multiple(read_picture(files[number]), scale)
                 pairs.append((bicubic_down(high, scale), high))
             self.clips.append(pairs)
-        self.baseline = self._mean(
-            lambda clip: [imresize(low / 255.0, scale) for low in clip]
+        self._longest = 0.0
+        """Seconds that a clip has taken the network at most."""
+        baseline = self._score(
+            lambda clip: [imresize(low / 255.0, scale) for low in clip], 0, None
         )
+        assert baseline is not None
+        self._longest = 0.0
+        self.baseline = baseline.psnr_y
         """PSNR-Y in dB of MATLAB's bicubic on the same frames."""
 
-    def _mean(self, upscale: Upscale) -> float:
-        means = []
-        for clip in self.clips:
-            results = upscale([low for low, _ in clip])
-            scores = [
-                psnr(to_uint8(result), high, crop=self.scale)
-                for result, (_, high) in zip(results, clip, strict=True)
-            ]
-            means.append(np.mean(scores))
-        return float(np.mean(means))
-
-    def score(self, network: nn.Module) -> float:
-        """PSNR-Y in dB, crop ``scale``, mean over frames, then over clips.
+    def score(
+        self, network: nn.Module, *, samples: int = 0, deadline: float | None = None
+    ) -> Score | None:
+        """PSNR-Y, crop ``scale``, mean over frames, then over clips.
 
         Args:
             network: in eval mode, on any device.
+            samples: clips of which to give a picture.
+            deadline: of ``time.monotonic``; None without a limit.
+
+        Returns:
+            None if the deadline would pass: if too little time is left for the other
+            clips, should each take as long as the longest so far.
         """
         device = next(network.parameters()).device
 
@@ -95,4 +114,35 @@ class ValidationSet:
         def upscale(clip: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
             return list(run(clip)) if self.whole else [run([low])[0] for low in clip]
 
-        return self._mean(upscale)
+        return self._score(upscale, samples, deadline)
+
+    def _score(
+        self, upscale: Upscale, samples: int, deadline: float | None
+    ) -> Score | None:
+        means: list[float] = []
+        pictures: list[tuple[str, Pixels]] = []
+        for name, clip in zip(self.names, self.clips, strict=True):
+            begin = time.monotonic()
+            left = (len(self.clips) - len(means)) * self._longest
+            if deadline is not None and begin + left > deadline:
+                return None
+            results = [to_uint8(x) for x in upscale([low for low, _ in clip])]
+            scores = [
+                psnr(result, high, crop=self.scale)
+                for result, (_, high) in zip(results, clip, strict=True)
+            ]
+            means.append(float(np.mean(scores)))
+            if len(pictures) < samples:
+                middle = len(clip) // 2
+                picture = self._beside(*clip[middle], results[middle])
+                pictures.append((name, picture))
+            self._longest = max(self._longest, time.monotonic() - begin)
+        return Score(float(np.mean(means)), pictures)
+
+    def _beside(self, low: Pixels, high: Pixels, result: Pixels) -> Pixels:
+        """The centre: bicubic, result, original."""
+        bicubic = to_uint8(imresize(low / 255.0, self.scale))
+        height, width = (min(n, _SAMPLE) for n in high.shape[:2])
+        y, x = (high.shape[0] - height) // 2, (high.shape[1] - width) // 2
+        crops = [p[y : y + height, x : x + width] for p in (bicubic, result, high)]
+        return np.concatenate(crops, axis=1)

@@ -1,0 +1,71 @@
+"""The sum of losses that a recipe names, but for the adversarial one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from upframe.training.features import LPIPSDistance, PerceptualDistance
+from upframe.training.recipe import GANLoss, LPIPSLoss, PerceptualLoss, PixelLoss
+
+_Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def charbonnier(result: Tensor, target: Tensor) -> Tensor:
+    """sqrt(d² + 1e-6) per value, mean."""
+    return ((result - target).square() + 1e-6).sqrt().mean()
+
+
+def l1(result: Tensor, target: Tensor) -> Tensor:
+    """Absolute difference per value, mean."""
+    return (result - target).abs().mean()
+
+
+_PIXELS: dict[str, _Distance] = {"charbonnier": charbonnier, "l1": l1}
+
+
+def as_pictures(frames: Tensor) -> Tensor:
+    """(B, 3, h, w) or (B, T, 3, h, w) to (B * T, 3, h, w)."""
+    return frames.reshape(-1, *frames.shape[-3:])
+
+
+class Losses:
+    """Weighted distances of a result and its original."""
+
+    def __init__(
+        self,
+        configs: Sequence[PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss],
+        device: torch.device,
+    ) -> None:
+        """Make them; ``gan`` is left to :mod:`upframe.training.adversary`.
+
+        Raises:
+            WeightsError: if a file of weights cannot be read or is another.
+        """
+        self._parts: dict[str, tuple[float, _Distance]] = {}
+        for config in configs:
+            if isinstance(config, PixelLoss):
+                distance = _PIXELS[config.name]
+            elif isinstance(config, LPIPSLoss):
+                distance = LPIPSDistance(config.weights).to(device)
+            elif isinstance(config, PerceptualLoss):
+                network = PerceptualDistance(config.weights, config.layers)
+                distance = network.to(device)
+            else:
+                continue
+            self._parts[config.name] = config.weight, distance
+
+    def __call__(self, result: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Each loss by name, times its weight.
+
+        Args:
+            result: (B, 3, h, w) or (B, T, 3, h, w), not clipped.
+            target: the same shape.
+        """
+        result, target = as_pictures(result), as_pictures(target)
+        return {
+            name: weight * distance(result, target)
+            for name, (weight, distance) in self._parts.items()
+        }
