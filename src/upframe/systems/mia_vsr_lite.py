@@ -149,7 +149,6 @@ class Group(nn.Module):
         x: Tensor,
         past: Tensor,
         memory: GroupMemory | None,
-        keep_ratio: float | None,
         remember: bool,
     ) -> tuple[Tensor, GroupMemory | None, Tensor | None]:
         """Compute everything, then put what is remembered where the mask says so.
@@ -158,7 +157,6 @@ class Group(nn.Module):
             x: (B, C, h, w) current frame.
             past: (B, C, h, w) aligned hidden state of the frame before.
             memory: of the frame before; None computes all.
-            keep_ratio: see :func:`choose_windows`.
             remember: whether the next frame will be masked.
 
         Returns:
@@ -169,11 +167,11 @@ class Group(nn.Module):
         if remember:
             now = _channel_norm(self.norm_mask, x.detach())
             if memory is not None:
-                mask = self._mask(now, memory.norm, keep_ratio)
+                mask = self._mask(now, memory.norm)
                 pixels = mask.repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
                 pixels = pixels[:, None]
         remembered = (
-            memory.deltas.split(self.dim, dim=1)
+            torch.split(memory.deltas, self.dim, dim=1)
             if memory is not None and pixels is not None
             else (None,) * (len(self.convs) + 1)
         )
@@ -187,13 +185,14 @@ class Group(nn.Module):
         kept = None if now is None else GroupMemory(now, torch.cat(deltas, dim=1))
         return x, kept, mask
 
-    def _mask(self, now: Tensor, before: Tensor, keep_ratio: float | None) -> Tensor:
+    def _mask(self, now: Tensor, before: Tensor) -> Tensor:
         """(B, h/8, w/8): 1 where a window is to be computed."""
         change = F.avg_pool2d((now - before).abs(), PATCH).permute(0, 2, 3, 1)
         score: Tensor = self.predmask.rnn(change)[..., 0]
         if self.training:
             return self.predmask.sample(score)
-        return choose_windows(score, change.amax(dim=-1) > 0, keep_ratio).to(now)
+        # what did not change at all is never computed again
+        return ((score >= 0) & (change.amax(dim=-1) > 0)).to(now)
 
     def _attend(self, x: Tensor, past: Tensor) -> Tensor:
         """(B, C, h, w) and the past to what attention and feed-forward add."""
@@ -202,27 +201,6 @@ class Group(nn.Module):
         added = self.attn(self.norm1(tokens), self.norm1(before))
         added = added + self.mlp(self.norm2(tokens + added))
         return join(added, x.shape)
-
-
-def choose_windows(score: Tensor, changed: Tensor, keep_ratio: float | None) -> Tensor:
-    """Which windows inference computes.
-
-    Args:
-        score: (B, h/8, w/8); the trained threshold is 0.
-        changed: the same size, bool: whether anything in the window changed at all.
-        keep_ratio: largest share of windows, those with the highest scores; None for
-            the trained threshold.
-
-    Returns:
-        (B, h/8, w/8) bool. Windows that did not change are never computed.
-    """
-    if keep_ratio is None:
-        return (score >= 0) & changed
-    flat = score.flatten(1)
-    most = round(keep_ratio * flat.shape[1])
-    chosen = torch.zeros_like(flat, dtype=torch.bool)
-    chosen = chosen.scatter_(1, flat.topk(most, dim=1).indices, True)
-    return chosen.view(score.shape) & changed
 
 
 def cut(x: Tensor) -> Tensor:
@@ -256,9 +234,10 @@ class MIAVSRLite(nn.Module):
         use_mask: whether unchanged windows are masked.
 
     Attributes:
-        keep_ratio: at inference, the largest share of windows that each group computes
-            again from the second frame on, 0 to 1; 1 computes everything, None as many
-            as training taught. Training ignores it.
+        keep_ratio: at inference, the largest share of windows that is computed from the
+            second frame on, 0 to 1, as ``upframe.systems.mia_vsr_lite_stream`` does it;
+            1 computes everything, None what the trained masks keep. Training ignores
+            it.
     """
 
     def __init__(
@@ -308,15 +287,21 @@ class MIAVSRLite(nn.Module):
             )
         t, h, w = frames.shape[1], *frames.shape[-2:]
         whole = _to_patches(frames)
+        if not self.training and self.keep_ratio not in (None, 1):
+            from upframe.systems.mia_vsr_lite_stream import restore
+
+            out, shares = restore(self, whole, self.keep_ratio)
+            return Restored(out[..., : h * SCALE, : w * SCALE], shares)
         state: State | None = None
-        results, shares = [], []
+        results: list[Tensor] = []
+        ratios: list[Tensor] = []
         for i in range(t):
             window = (whole[:, max(0, i - 1)], whole[:, i], whole[:, min(t - 1, i + 1)])
             result, state, masks = self.step(*window, state)
             results.append(result)
-            shares += [mask.mean() for mask in masks]
+            ratios += [mask.mean() for mask in masks]
         out = torch.stack(results, dim=1)[..., : h * SCALE, : w * SCALE]
-        return Restored(out, torch.stack(shares) if shares else frames.new_zeros(0))
+        return Restored(out, torch.stack(ratios) if ratios else frames.new_zeros(0))
 
     def step(
         self, before: Tensor, now: Tensor, after: Tensor, state: State | None
@@ -349,7 +334,7 @@ class MIAVSRLite(nn.Module):
         masks: list[Tensor] = []
         for i, group in enumerate(self.groups):
             memory = None if memories is None else memories[i]
-            x, kept, mask = group(x, past, memory, self.keep_ratio, remember)
+            x, kept, mask = group(x, past, memory, remember)
             if kept is not None:
                 remembered.append(kept)
             if mask is not None:
