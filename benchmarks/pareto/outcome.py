@@ -59,7 +59,7 @@ class Outcome:
                 f"{entry.params_m:.2f} M" if entry.params_m else "–",
                 f"{mean['psnr']:.2f}",
                 f"{mean['ssim']:.3f}",
-                f"{mean['lpips']:.3f}",
+                f"{mean['lpips']:.3f}" if "lpips" in mean else "–",
                 f"{mean['tof']:.3f}",
                 _milliseconds(entry.ms_per_frame),
                 f"{entry.peak_mb:.0f} MB",

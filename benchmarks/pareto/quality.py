@@ -7,15 +7,17 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 from benchmarks.pareto.contenders import CACHE, Contender
 
+from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
 from upframe.errors import InputError, RuntimeFailure
-from upframe.evaluation.clips import Clip, Picture, find_clips
+from upframe.evaluation.clips import find_clips
 from upframe.evaluation.protocols import PROTOCOLS
 from upframe.evaluation.scoring import ClipScoring, Scoring, mean
 from upframe.runtimes.base import FloatFrame, Session
@@ -23,7 +25,30 @@ from upframe.runtimes.base import FloatFrame, Session
 SCALE = 4
 RULES = replace(PROTOCOLS["vid4"], crop="scale")
 """Vid4's protocol with a border of 4 pixels left out, as for networks of pictures."""
-METRICS = ("psnr", "ssim", "lpips", "tof")
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The frames of a clip."""
+
+    name: str
+    high: tuple[Picture, ...]
+    """Ground truth."""
+    low: tuple[Picture, ...]
+    """What the contenders get, before it becomes float."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all pixels."""
+        digest = hashlib.sha256(self.name.encode())
+        for picture in (*self.high, *self.low):
+            digest.update(f"{picture.shape}".encode())
+            digest.update(picture.tobytes())
+        return digest.hexdigest()
+
+    def frames(self) -> list[FloatFrame]:
+        """What the contenders get, (h, w, 3) in [0, 1]."""
+        return [low.astype(np.float32) / np.float32(255) for low in self.low]
 
 
 @dataclass(frozen=True)
@@ -40,60 +65,63 @@ class Quality:
         return {m: fmean(scores[m] for scores in self.clips.values()) for m in metrics}
 
 
-def load_clips(data: Path, frames: int) -> list[Clip]:
+def read_clips(data: Path, frames: int) -> list[Shots]:
     """The first frames of the clips of a test set ``data/gt/<clip>/*.png``.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or they cannot be read.
     """
-    clips = find_clips(data, RULES)
-    return [replace(c, high=c.high[:frames], low=c.low[:frames]) for c in clips]
-
-
-def low_frames(clip: Clip) -> list[FloatFrame]:
-    """What the contenders get, (h, w, 3) in [0, 1]."""
-    lows = (clip.read(number, SCALE)[0] for number in range(len(clip)))
-    return [low.astype(np.float32) / np.float32(255) for low in lows]
-
-
-def scoring(metrics: Sequence[str] = METRICS) -> Scoring:
-    """The metrics, ready.
-
-    Raises:
-        WeightsError: those of LPIPS are missing.
-    """
-    return Scoring(metrics, RULES, SCALE)
+    clips = []
+    for clip in find_clips(data, RULES):
+        high, low = [], []
+        for number in range(min(frames, len(clip))):
+            small, large = clip.read(number, SCALE)
+            if large is None:
+                raise InputError(f"{clip.name} has no ground truth.", "Add it in gt.")
+            high.append(large)
+            low.append(small)
+        clips.append(Shots(clip.name, tuple(high), tuple(low)))
+    return clips
 
 
 def score(
-    contender: Contender, clips: Sequence[Clip], metrics: Scoring, threads: int
+    contender: Contender,
+    clips: Sequence[Shots],
+    metrics: Scoring,
+    threads: int,
+    cache: Path | None = None,
 ) -> Quality:
     """Scores of a contender, from the cache where nothing has changed.
 
     Raises:
         UpframeError: it cannot be loaded, or fails.
     """
-    file = (
-        CACHE / "quality" / f"{contender.name}-{_key(contender, clips, metrics)}.json"
-    )
+    key = hashlib.sha256(contender.digest().encode())
+    key.update(json.dumps([dict(metrics.definitions), asdict(RULES)]).encode())
+    key.update("".join(clip.digest for clip in clips).encode())
+    name = f"{contender.name}-{key.hexdigest()[:16]}.json"
+    file = (cache or CACHE) / "quality" / name
     if file.is_file():
         return Quality(**json.loads(file.read_text(encoding="utf-8")))
     runtime = contender.open(threads)
     quality = Quality(
-        {clip.name: _score_clip(runtime.session(), clip, metrics) for clip in clips}
+        {clip.name: score_clip(runtime.session(), clip, metrics) for clip in clips}
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(asdict(quality), indent=1), encoding="utf-8")
     return quality
 
 
-def _score_clip(session: Session, clip: Clip, metrics: Scoring) -> dict[str, float]:
+def score_clip(session: Session, clip: Shots, metrics: Scoring) -> dict[str, float]:
+    """Metric to its mean over the frames of a clip.
+
+    Raises:
+        RuntimeFailure: the network fails, or not every frame comes out.
+    """
     scores = metrics.clip()
-    truths: deque[Picture | None] = deque()
-    for number in range(len(clip)):
-        low, truth = clip.read(number, SCALE)
-        truths.append(truth)
-        _take(session.push(low.astype(np.float32) / np.float32(255)), truths, scores)
+    truths = deque(clip.high)
+    for frame in clip.frames():
+        _take(session.push(frame), truths, scores)
     _take(session.flush(), truths, scores)
     if truths:
         raise RuntimeFailure(f"{len(truths)} frames never came.", "Report this.")
@@ -101,20 +129,7 @@ def _score_clip(session: Session, clip: Clip, metrics: Scoring) -> dict[str, flo
 
 
 def _take(
-    outputs: Sequence[FloatFrame], truths: deque[Picture | None], scores: ClipScoring
+    outputs: Sequence[FloatFrame], truths: deque[Picture], scores: ClipScoring
 ) -> None:
     for output in outputs:
         scores.push(to_uint8(output), truths.popleft())
-
-
-def _key(contender: Contender, clips: Sequence[Clip], metrics: Scoring) -> str:
-    digest = hashlib.sha256(contender.digest().encode())
-    digest.update(json.dumps([dict(metrics.definitions), asdict(RULES)]).encode())
-    for clip in clips:
-        digest.update(clip.name.encode())
-        for picture in (*clip.high, *clip.low):
-            try:
-                digest.update(picture.read_bytes())
-            except OSError as error:
-                raise InputError(f"{picture}: {error}", "Check the data.") from error
-    return digest.hexdigest()[:16]

@@ -23,13 +23,12 @@ from benchmarks.pareto.outcome import Entry, Outcome, draw
 from benchmarks.pareto.quality import (
     RULES,
     SCALE,
-    load_clips,
-    low_frames,
+    read_clips,
     score,
-    scoring,
 )
 
-from upframe.errors import UpframeError
+from upframe.errors import MissingExtraError, UpframeError, WeightsError
+from upframe.evaluation.scoring import Scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -97,24 +96,28 @@ def compare(
     """
     load = _load()
     missing = {one.name: why for one in contenders if (why := one.missing())}
-    for name, why in missing.items():
-        print(f"left out: {name}: {why}", flush=True)
     there = [one for one in contenders if one.name not in missing]
-    if not there:
-        raise UpframeError("Nobody takes part.", "See what is left out.")
-    clips = load_clips(data, frames)
-    metrics = scoring()
-    qualities = []
+    clips = read_clips(data, frames)
+    metrics = _metrics(missing)
+    qualities = {}
     for one in there:
         print(f"quality: {one.name}", flush=True)
-        qualities.append(score(one, clips, metrics, threads))
-    session = low_frames(clips[0])[:timed]
+        try:
+            qualities[one.name] = score(one, clips, metrics, threads)
+        except UpframeError as error:
+            missing[one.name] = str(error)
+    for name, why in missing.items():
+        print(f"left out: {name}: {why}", flush=True)
+    there = [one for one in there if one.name in qualities]
+    if not there:
+        raise UpframeError("Nobody takes part.", "See what is left out.")
+    session = clips[0].frames()[:timed]
     costs = measure(there, session, threads, rounds)
     height, width = session[0].shape[:2]
     names = ", ".join(clip.name for clip in clips)
     settings = {
-        "data": f"{data.name}: {names}, {len(clips[0])} frames each",
-        "protocol": RULES.describe(SCALE, made=not clips[0].low),
+        "data": f"{data.name}: {names}, {len(clips[0].high)} frames each",
+        "protocol": RULES.describe(SCALE, made=not (data / "lq").is_dir()),
         **metrics.definitions,
         "time": f"median of {rounds} rounds in turns, sessions of {len(session)} "
         f"frames of {clips[0].name}, each in its own process",
@@ -129,15 +132,25 @@ def compare(
             ours=one.ours,
             runtime=cost.runtime,
             params_m=round(cost.parameters / 1e6, 4),
-            mean=_rounded(quality.mean),
-            clips={name: _rounded(scores) for name, scores in quality.clips.items()},
+            mean=_rounded(qualities[one.name].mean),
+            clips={k: _rounded(v) for k, v in qualities[one.name].clips.items()},
             ms_per_frame=round(cost.ms_per_frame, 3),
             peak_mb=round(cost.peak_mb, 1),
         )
-        for one, quality, cost in zip(there, qualities, costs, strict=True)
+        for one, cost in zip(there, costs, strict=True)
     ]
     entries.sort(key=lambda entry: entry.ms_per_frame)
     return Outcome(settings, entries, missing)
+
+
+def _metrics(missing: dict[str, str]) -> Scoring:
+    """All of them, or, with an entry in ``missing``, those that need no weights."""
+    names = ("psnr", "ssim", "lpips", "tof")
+    try:
+        return Scoring(names, RULES, SCALE)
+    except (WeightsError, MissingExtraError) as error:
+        missing["lpips"] = str(error)
+        return Scoring([name for name in names if name != "lpips"], RULES, SCALE)
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,158 @@
+"""The comparison from clips to table and picture, on generated clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+
+from benchmarks.pareto import contenders, run
+from benchmarks.pareto.contenders import Contender, choose
+from benchmarks.pareto.cost import Worker, measure
+from benchmarks.pareto.outcome import Entry, Outcome, draw, front
+from benchmarks.pareto.quality import RULES, SCALE, read_clips, score
+from PIL import Image
+
+from upframe.errors import RuntimeFailure, UpframeError
+from upframe.evaluation.bench import moving_texture
+from upframe.evaluation.evaluate import evaluate
+from upframe.evaluation.scoring import Scoring
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name, size in (("a", (96, 80)), ("b", (64, 96))):
+        folder = tmp_path / "data" / "gt" / name
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(moving_texture(*size, 3)):
+            picture = (frame * 255).astype(np.uint8)
+            Image.fromarray(picture).save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def entry(name: str, ms: float, psnr: float, ours: bool = False) -> Entry:
+    mean = {"psnr": psnr, "ssim": 0.7, "tof": 0.3}
+    return Entry(name, f"the {name}", ours, "onnx", 0.1, mean, {"a": mean}, ms, 99.4)
+
+
+def test_scores_are_those_of_evaluate_with_a_border(data: Path, tmp_path: Path) -> None:
+    metrics = Scoring(["psnr"], RULES, SCALE)
+    (bicubic,) = choose(["bicubic"])
+    ours = score(bicubic, read_clips(data, 9), metrics, 1, tmp_path).mean["psnr"]
+    whole = evaluate(model="bicubic", data=data, protocol="vid4", metrics=["psnr"])
+    assert RULES.border(SCALE) == 4
+    assert ours == pytest.approx(whole.mean["psnr"], abs=1.5)
+    assert ours != pytest.approx(whole.mean["psnr"], abs=1e-6)
+
+
+def test_scores_are_kept_until_something_changes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Scoring(["psnr"], RULES, SCALE)
+    (bicubic,) = choose(["bicubic"])
+    first = score(bicubic, read_clips(data, 2), metrics, 1, tmp_path)
+
+    def closed(self: Contender, threads: int) -> None:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(Contender, "open", closed)
+    assert score(bicubic, read_clips(data, 2), metrics, 1, tmp_path) == first
+    with pytest.raises(AssertionError, match="opened"):
+        score(bicubic, read_clips(data, 3), metrics, 1, tmp_path)
+    others = Scoring(["psnr", "ssim"], RULES, SCALE)
+    with pytest.raises(AssertionError, match="opened"):
+        score(bicubic, read_clips(data, 2), others, 1, tmp_path)
+
+
+def test_costs_come_from_processes_of_their_own() -> None:
+    bicubic, network = measure(
+        choose(["bicubic", "ditn-s"]), list(moving_texture(32, 24, 2)), 1, 1
+    )
+    assert (bicubic.runtime, network.runtime) == ("resampling", "onnx")
+    assert network.parameters == 99_506
+    assert network.ms_per_frame > bicubic.ms_per_frame > 0
+    # only one of them has loaded ONNX Runtime
+    assert network.peak_mb > bicubic.peak_mb + 10 > 20
+
+
+def test_a_contender_that_fails_says_why(tmp_path: Path) -> None:
+    absent = Contender("absent", "upframe", str(tmp_path / "x.pth"), "Absent")
+    with (
+        Worker(absent, list(moving_texture(16, 16, 1)), 1) as worker,
+        pytest.raises(RuntimeFailure, match=r"absent: .*does not exist"),
+    ):
+        worker.about()
+
+
+def test_front() -> None:
+    points = [(3.0, 2.0), (1.0, 1.0), (2.0, 1.0), (4.0, 5.0), (1.0, 0.5), (5.0, 4.0)]
+    assert front(points) == [(1.0, 1.0), (3.0, 2.0), (4.0, 5.0)]
+
+
+def test_table() -> None:
+    outcome = Outcome(
+        {"input": "180x144"},
+        [entry("fast", 1.234, 23.456), entry("slow", 123.4, 24.0, ours=True)],
+        {"gone": "not there"},
+    )
+    lines = outcome.to_markdown().splitlines()
+    assert len({line.count("|") for line in lines[:4]}) == 1
+    assert lines[2] == (
+        "| the fast | onnx | 0.10 M | 23.46 | 0.700 | – | 0.300 | 1.23 | 99 MB |"
+    )
+    assert lines[3].startswith("| **the slow** |")
+    assert " 123 |" in lines[3]
+    assert "- input: 180x144" in lines
+    assert "- not measured: gone: not there" in lines
+    assert json.loads(outcome.to_json())["entries"][0]["ms_per_frame"] == 1.234
+
+
+def test_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    settings = {"data": "clips", "input": "180x144", "threads": 2}
+    entries = [entry("a", 1, 22), entry("b", 50, 24, ours=True), entry("c", 51, 24)]
+    draw(Outcome(settings, entries, {}), tmp_path / "new" / "plot.png")
+    with Image.open(tmp_path / "new" / "plot.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    ours = (pixels == (0xD1, 0x49, 0x5B)).all(1).sum()
+    others = (pixels == (0x5B, 0x67, 0x70)).all(1).sum()
+    assert ours > 100
+    assert others > 100
+
+
+def test_one_command(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(contenders, "CACHE", tmp_path / "nothing")
+    monkeypatch.setattr("benchmarks.pareto.quality.CACHE", tmp_path / "kept")
+    only = [f"--only={name}" for name in ("ditn-s", "bicubic", "span-ch48")]
+    folder = tmp_path / "results"
+    run.main(
+        [
+            *only, f"--data={data}", "--frames=2", "--timed=1", "--rounds=1",
+            "--threads=1", f"--results={folder}", f"--plot={folder / 'plot.png'}",
+        ]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert "left out: span-ch48" in said
+    found = json.loads((folder / "pareto.json").read_text(encoding="utf-8"))
+    assert {each["name"] for each in found["entries"]} == {"ditn-s", "bicubic"}
+    assert "span-ch48" in found["missing"]
+    assert found["settings"]["input"] == "24x20"
+    assert "crop 4" in found["settings"]["protocol"]
+    assert (folder / "pareto.md").read_text(encoding="utf-8") in said
+    assert (folder / "plot.png").is_file()
+
+
+def test_nobody_there(data: Path, tmp_path: Path) -> None:
+    absent = Contender("x", "ncnn", str(tmp_path / "x.param"), "X")
+    with pytest.raises(UpframeError, match="Nobody"):
+        run.compare([absent], data=data, frames=1, timed=1, rounds=1, threads=1)
