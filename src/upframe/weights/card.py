@@ -53,6 +53,11 @@ class ModelCard(BaseModel):
     """Input pixels that neighbouring tiles share so that no seam shows."""
     context: int = 0
     """Frames that a chunk needs on both sides of its core; 0 for image models."""
+    lookahead: int | None = None
+    """Later frames that an output depends on; it comes so many pushes late. None for
+    image models, and for systems that need a chunk as a whole."""
+    masked: bool = False
+    """Whether it can leave parts of a frame uncomputed: takes a keep ratio."""
     bytes_per_pixel: int = 64
     """Peak working memory of the runtime per input pixel, measured, in bytes."""
     gflops_per_megapixel: float = 0.0

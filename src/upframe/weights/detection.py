@@ -22,6 +22,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Names of a state dict's tensors and their shapes."""
 
 _LARGEST_SCALE = 16
+_MIA_CONTEXT = 8
+"""Frames on both sides of a chunk of MIA-VSR, whose recurrence runs both ways."""
+_LITE_CONTEXT = 15
+"""Frames before a chunk of MIA-VSR lite; see docs/notes/mia-vsr-cpu.md."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Needs:
     overlap: int
     bytes_per_pixel: int
     gflops_per_megapixel: float
+    context: int = 0
+    lookahead: int | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -278,6 +285,66 @@ def _mia_vsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
         bytes_per_pixel=4
         * (2 * 64 * 16 + 16 * mid + 24 * dim + 3 * dim * sum(config["depths"])),
         gflops_per_megapixel=round(2 * (linear + attention + enlarged + flow) / 1e3, 1),
+        context=_MIA_CONTEXT,
+        masked=config.get("use_mask", True),
+    )
+
+
+# MIA-VSR lite --------------------------------------------------------------------
+
+
+def _is_mia_vsr_lite(shapes: Shapes) -> bool:
+    typical = ("conv_fuse.weight", "base.weight", "groups.0.attn.position_bias")
+    return all(key in shapes for key in typical)
+
+
+def _deduce_mia_vsr_lite(shapes: Shapes) -> dict[str, Any]:
+    dim = side(shapes, "conv_first.weight", 0)
+    heads = side(shapes, "groups.0.attn.position_bias", 1)
+    if dim % heads:
+        raise WeightsError(f"{dim} channels cannot be divided among {heads} heads.")
+    hidden = side(shapes, "groups.0.mlp.fc1.weight", 0)
+    ratio = hidden / dim
+    if int(dim * ratio) != hidden:
+        # the quotient was rounded down, and the constructor's int would cut it
+        ratio = (hidden + 0.5) / dim
+    groups = range(count(shapes, "groups."))
+    return {
+        "dim": dim,
+        "groups": [count(shapes, f"groups.{i}.convs.") for i in groups],
+        "heads": heads,
+        "mlp_ratio": ratio,
+    }
+
+
+def _build_mia_vsr_lite(config: Mapping[str, Any]) -> nn.Module:
+    from upframe.systems.mia_vsr_lite import MIAVSRLite
+
+    return MIAVSRLite(**config)
+
+
+def _mia_vsr_lite_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
+    dim, groups = config["dim"], config["groups"]
+    weights = sum(
+        math.prod(shape)
+        for key, shape in shapes.items()
+        if len(shape) in (2, 4) and not key.endswith("position_bias")
+    )
+    # keys and values also of the past frame; two products with 128 tokens; both
+    # searches for motion, 81 places on a quarter of the pixels and 25 on all
+    attention = (2 * dim**2 + 2 * 128 * dim) * len(groups)
+    motion = 2 * (81 * 81 / 4 + 25 * 25)
+    return Needs(
+        multiple=8,
+        min_size=16,
+        overlap=32,
+        # Measured with ONNX Runtime, masked, on 640x480: the memory of each residual,
+        # in and out, and the tiles of the convolution that is the widest.
+        bytes_per_pixel=4 * (4 * dim * (sum(groups) + len(groups) + 8) + 6 * 48),
+        gflops_per_megapixel=round(2 * (weights + attention + motion) / 1e3, 1),
+        context=_LITE_CONTEXT,
+        lookahead=1,
+        masked=True,
     )
 
 
@@ -299,6 +366,16 @@ DETECTORS = (
         hidden={"use_mask": lambda value: type(value) is bool},
         build=_build_mia_vsr,
         needs=_mia_vsr_needs,
+        scale=4,
+    ),
+    Detector(
+        system="mia_vsr_lite",
+        title="MIA-VSR lite",
+        matches=_is_mia_vsr_lite,
+        deduce=_deduce_mia_vsr_lite,
+        hidden={"use_mask": lambda value: type(value) is bool},
+        build=_build_mia_vsr_lite,
+        needs=_mia_vsr_lite_needs,
         scale=4,
     ),
 )
