@@ -229,14 +229,37 @@ def test_a_keep_ratio_is_a_share() -> None:
             network(_clip(1, 1, 3, 64, 64))
 
 
-def test_the_highest_scores_are_computed() -> None:
+def test_the_threshold_is_that_of_training() -> None:
+    windows = Windows(2, 2, 2, shifted=False)
     score = torch.tensor([[0.1, -3.0, 2.0, -0.5], [0.0, 0.0, 0.0, 0.0]])
-    assert choose(score, None).tolist() == [[True, False, True, False], [True] * 4]
-    half = choose(score, 0.5)
-    assert half[0].tolist() == [True, False, True, False]
-    assert half.sum(1).tolist() == [2, 2]
-    assert not choose(score, 0.0).any()
-    assert choose(score, 1.0).all()
+    kept = choose(score, None, windows)
+    assert kept.tolist() == [[True, False, True, False], [True] * 4]
+
+
+def test_windows_with_the_highest_scores_are_computed() -> None:
+    windows = Windows(4, 6, 2, shifted=False)
+    best, second = [(0, 2), (0, 3), (1, 2), (1, 3)], [(2, 0), (2, 1), (3, 0), (3, 1)]
+    score = torch.zeros(2, 4, 6)
+    for place in best:
+        score[0][place] = 1
+    score[0, 0, 0] = 3.9  # one token does not make a window
+    for place in second:
+        score[0][place] = 0.98
+    for keep_ratio, wanted in ((1 / 6, best), (1 / 3, best + second)):
+        kept = choose(score.flatten(1), keep_ratio, windows).view(2, 4, 6)
+        assert sorted(map(tuple, kept[0].nonzero().tolist())) == sorted(wanted)
+        assert kept[1].sum() == len(wanted)
+    assert choose(score.flatten(1), 0.5, windows).sum(1).tolist() == [12, 12]
+    assert not choose(score.flatten(1), 0.0, windows).any()
+    assert choose(score.flatten(1), 1.0, windows).all()
+
+
+def test_windows_over_the_edge_are_ranked_by_their_tokens_alone() -> None:
+    windows = Windows(3, 3, 2, shifted=False)
+    score = torch.zeros(3, 3)
+    score[2, 2] = 1.0  # the only token of its window
+    score[:2, :2] = 0.9
+    assert choose(score.view(1, -1), 1 / 9, windows)[0].nonzero().tolist() == [[8]]
 
 
 @pytest.mark.parametrize(
@@ -287,23 +310,110 @@ def test_one_block_in_single_precision(shifted: bool, keep_ratio: float | None) 
         _, flat, _ = block.skipping(before, augmented, None, windows, None)
         wanted, plain, share = block(x, past, plain, windows, keep_ratio)
         actual, flat, kept = block.skipping(x, augmented, flat, windows, keep_ratio)
-    assert 0 < share < 1
-    assert kept == share
+    assert 0 < share.mean() < 1
+    assert torch.equal(kept, share)
     torch.testing.assert_close(actual, wanted, atol=1e-5, rtol=0)
     for part, whole in zip(flat[1:], plain[1:], strict=True):
         torch.testing.assert_close(part.view_as(whole), whole, atol=1e-5, rtol=0)
 
 
-def test_a_still_scene_settles() -> None:
-    """Nothing changes any more, and a mask that asks for changes drops all."""
-    network = _small(5, depths=(2,), heads=(2,))
+def _asking_for_change(seed: int, **arguments: object) -> MIAVSR:
+    """A network whose masks drop what did not change, as training teaches."""
+    network = _small(seed, **arguments)
     for name, parameter in network.named_parameters():
         if name.endswith("predmask.rnn.bias"):
             nn.init.constant_(parameter, -1e-3)
+        elif name.endswith("predmask.rnn.weight"):
+            parameter.data.abs_()
+    return network
+
+
+class _Counting(nn.Module):
+    """Passes calls on and counts what goes through."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.places = 0
+
+    def forward(self, *given: Tensor) -> Tensor:
+        self.places += sum(x.shape[0] * x.shape[2] * x.shape[3] for x in given[:1])
+        out: Tensor = self.inner(*given)
+        return out
+
+
+def test_a_still_scene_is_computed_once() -> None:
+    network = _asking_for_change(5, depths=(2,), heads=(2,))
+    network.spynet = flow = _Counting(network.spynet)  # type: ignore[assignment]
+    network.conv_hr = last = _Counting(network.conv_hr)  # type: ignore[assignment]
     still = _clip(1, 1, 3, 64, 64).expand(-1, 4, -1, -1, -1)
     with torch.inference_mode():
-        _, shares = network.features(still)
-    assert shares[: 2 * 3].view(3, 2)[:, 0].tolist() == [0, 0, 0]
+        restored = network.restore(still)
+        assert flow.places == 64 * 64
+        assert last.places == 256 * 256
+        network.skip_dropped = False
+        wanted = network.restore(still)
+    assert restored.keep_ratios.tolist() == [0] * (4 * 3 * 2)
+    torch.testing.assert_close(restored.frames, wanted.frames, atol=1e-5, rtol=0)
+    assert torch.equal(restored.frames[:, 0], restored.frames[:, 3])
+
+
+def test_masks_that_keep_what_stands_still_are_obeyed() -> None:
+    """A bias above the threshold asks for every token, changed or not."""
+    network = _small(5, depths=(2,), heads=(2,)).double()
+    for name, parameter in network.named_parameters():
+        if name.endswith("predmask.rnn.bias"):
+            nn.init.constant_(parameter, 1e-3)
+    still = _clip(1, 1, 3, 64, 64).expand(-1, 3, -1, -1, -1).double()
+    with torch.inference_mode():
+        skipping, shares = network.features(still)
+        network.skip_dropped = False
+        wanted, all_shares = network.features(still)
+    assert shares[0] == 1
+    torch.testing.assert_close(shares, all_shares)
+    torch.testing.assert_close(skipping, wanted, atol=1e-9, rtol=0)
+
+
+def test_what_moves_in_a_still_scene_is_computed_alone() -> None:
+    network = _asking_for_change(6, depths=(2, 1), heads=(2, 3)).double()
+    flow = _Drift()
+    network.spynet = flow  # type: ignore[assignment]
+    clip = _clip(1, 1, 3, 80, 96).double().expand(-1, 4, -1, -1, -1).clone()
+    for t in range(4):
+        clip[0, t, :, 20:28, 30 + t : 38 + t] = 0.5
+    with torch.inference_mode():
+        counted = _Counting(network.conv_hr)
+        network.conv_hr = counted  # type: ignore[assignment]
+        restored = network.restore(clip)
+        fine = 80 * 96 * 16
+        assert fine < counted.places < 3 * fine  # of four frames, the first whole
+        network.skip_dropped = False
+        wanted = network.restore(clip)
+    torch.testing.assert_close(restored.keep_ratios, wanted.keep_ratios)
+    assert 0 < restored.keep_ratios.mean() < 0.3
+    torch.testing.assert_close(restored.frames, wanted.frames, atol=1e-9, rtol=0)
+
+
+def test_masks_can_be_drawn() -> None:
+    network = _small(2)
+    clip = _clip(1, 3, 3, 40, 66)
+    masks = network.masks(clip)
+    with torch.inference_mode():
+        shares = network.restore(clip[..., :64]).keep_ratios
+    assert list(masks) == ["backward_1", "forward_1", "backward_2", "forward_2"]
+    for name, kept in masks.items():
+        assert kept.dtype == torch.bool
+        assert kept.shape == (1, 3, 4, 40, 66)
+        first = 2 if name.startswith("backward") else 0
+        assert kept[:, first].all(), name
+        assert not kept[:, 1].all(), name
+    assert len(shares) == 4 * 2 * 4
+    network.keep_ratio = 0.25
+    square = network.masks(_clip(1, 2, 3, 64, 64))["forward_2"][0, 1]
+    assert square.float().mean(dim=(1, 2)).tolist() == [0.25] * 4
+    # whole windows of the even blocks
+    tiles = square[0].view(8, 8, 8, 8).float().mean(dim=(1, 3))
+    assert set(tiles.flatten().tolist()) == {0.0, 1.0}
 
 
 def test_gradients_flow_in_eval_mode() -> None:

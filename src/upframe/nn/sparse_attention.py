@@ -4,8 +4,9 @@
 second costs nothing where nothing is chosen. Three things make it fast:
 
 * Windows are sorted by how many of their tokens are chosen, and those of similar number
-  are computed together as dense products with a few idle places. Windows without chosen
-  tokens are never touched, nor are their keys and values.
+  are computed together as dense products with a few idle places; whole windows need not
+  even gather. Windows without chosen tokens are never touched, nor are their keys and
+  values.
 * A token comes in normalised but without the normalisation's scale and offset, which
   differ from block to block; they are folded into the projections. So what several
   blocks share, the frames before, is normalised and cut into windows once.
@@ -32,8 +33,10 @@ from upframe.nn.windows import HIDDEN, Windows
 
 _LOGITS_AT_ONCE = 2**20
 """Numbers in one batch of logits; a few megabytes stay in a core's cache."""
-_STEPS = (4, 8, 12, 16, 24, 32, 48)
-"""Numbers of chosen tokens to which a window's own number is rounded up."""
+_SIMILAR = 0.75
+"""Windows are computed together down to this share of the fullest one's tokens."""
+_NEARLY = 0.75
+"""Windows with a larger share of their tokens chosen are computed whole."""
 
 # Shape letters: W windows, N = side² tokens of one frame in a window, L tokens in a
 # window over all frames, S tokens of the map, C channels, D = C + 1, H heads.
@@ -119,10 +122,11 @@ class _Batch:
 
     windows: Tensor
     """(k,) numbers of windows."""
-    chosen: Tensor
-    """(n,) which of all chosen tokens are in them."""
-    at: Tensor
-    """(n,) where those are in the flattened (k, m) places of the batch."""
+    chosen: slice
+    """Which of all chosen tokens are in them."""
+    at: Tensor | None
+    """(n,) where those are in the flattened (k, m) places of the batch; None if they
+    are all of them, in order."""
     slots: Tensor | None
     """(k, m) which token of its window is in each place; None for all N in order."""
     edge: bool
@@ -156,11 +160,14 @@ def attend(
         picked = rows < len(tokens) - 1
     else:
         picked = torch.cat((chosen, chosen.new_zeros(1)))[rows]
-    window, slot = picked.nonzero(as_tuple=True)
-    positions = rows[window, slot]
+    counts = picked.sum(dim=1)
+    order, edges = _sorted(counts, windows)
+    picked = picked[order]
+    rank, slot = picked.nonzero(as_tuple=True)
+    positions = rows[order[rank], slot]
     values = tokens.new_empty(len(positions), weights.out.shape[1])
     absorbed: tuple[Tensor, Tensor] | None = None
-    for batch in _batches(picked, window, slot, windows, bias.shape):
+    for batch in _batches(picked, rank, slot, order, counts[order], edges, bias.shape):
         k = len(batch.windows)
         here = rows[batch.windows]
         before = past.index_select(0, batch.windows)
@@ -181,8 +188,10 @@ def attend(
         else:
             mixed = _attend_to_keys(current, context, added, weights)
             out = weights.out
-        mixed = mixed.reshape(k * m, -1)[batch.at]
-        values[batch.chosen] = torch.addmm(weights.out_bias, mixed, out)
+        mixed = mixed.reshape(k * m, -1)
+        if batch.at is not None:
+            mixed = mixed[batch.at]
+        torch.addmm(weights.out_bias, mixed, out, out=values[batch.chosen])
     return positions, values
 
 
@@ -192,53 +201,72 @@ def _take(table: Tensor, index: Tensor) -> Tensor:
     return flat.view(*index.shape, *table.shape[1:])
 
 
+def _sorted(counts: Tensor, windows: Windows) -> tuple[Tensor, int]:
+    """Windows with chosen tokens, those of similar number beside each other.
+
+    Args:
+        counts: (W,) chosen tokens of each window.
+        windows: how the map is cut.
+
+    Returns:
+        Their numbers, fullest first, those with opposite edges of the map after all
+        others; and how many are no such windows.
+    """
+    n = windows.side**2
+    key = n - counts
+    if windows.edges is not None:
+        key = key + windows.edges * (n + 1)
+    order = key.argsort(stable=True)
+    order = order[counts[order] > 0]
+    inner = len(order)
+    if windows.edges is not None:
+        inner -= int(windows.edges[order].sum())
+    return order, inner
+
+
 def _batches(
     picked: Tensor,
-    window: Tensor,
+    rank: Tensor,
     slot: Tensor,
-    windows: Windows,
+    order: Tensor,
+    counts: Tensor,
+    inner: int,
     bias_shape: torch.Size,
 ) -> Iterator[_Batch]:
     """Cut the work into batches of similar windows that fit into the cache.
 
     Args:
-        picked: (W, N) which tokens are chosen.
-        window: (n,) the window of each chosen token, ascending.
+        picked: (W, N) which tokens are chosen, windows as :func:`_sorted`.
+        rank: (n,) the place in that order of each chosen token's window, ascending.
         slot: (n,) its place in the window, ascending inside a window.
-        windows: how the map is cut.
+        order: (W,) numbers of the windows.
+        counts: (W,) their chosen tokens.
+        inner: how many of them hold no opposite edges.
         bias_shape: N, H, L.
     """
     n, heads, length = bias_shape
-    counts = picked.sum(dim=1)
-    place = (picked.cumsum(dim=1) - 1)[window, slot]
-    edges = windows.edges
-    below = 0
-    for m in (*(step for step in _STEPS if step <= 3 * n // 4), n):
-        similar = (counts > below) & (counts <= m)
-        below = m
-        for edge in (False, True):
-            if edge and edges is None:
-                continue
-            group = similar if edges is None else similar & (edges == edge)
-            numbers = group.nonzero()[:, 0]
-            if not len(numbers):
-                continue
-            entries = group[window].nonzero()[:, 0]
-            local = (group.cumsum(0) - 1)[window[entries]]
-            ends = counts[numbers].cumsum(0).tolist()
-            step = max(1, _LOGITS_AT_ONCE // (m * heads * length))
-            for first in range(0, len(numbers), step):
-                last = min(first + step, len(numbers))
-                part = slice(ends[first - 1] if first else 0, ends[last - 1])
-                mine = entries[part]
-                row = local[part] - first
-                slots = None
-                column = slot[mine]
-                if m < n:
-                    slots = column.new_zeros(last - first, m)
-                    slots[row, place[mine]] = column
-                    column = place[mine]
-                yield _Batch(numbers[first:last], mine, row * m + column, slots, edge)
+    place = (picked.cumsum(dim=1) - 1)[rank, slot]
+    sizes = counts.tolist()
+    first, done = 0, 0
+    while first < len(sizes):
+        m = n if sizes[first] > _NEARLY * n else sizes[first]
+        end = inner if first < inner else len(sizes)
+        end = min(end, first + max(1, _LOGITS_AT_ONCE // (m * heads * length)))
+        last = first + 1
+        while last < end and sizes[last] >= _SIMILAR * m - 1:
+            last += 1
+        held = sum(sizes[first:last])
+        part = slice(done, done + held)
+        row, column = rank[part] - first, slot[part]
+        slots = None
+        if m < n:
+            slots = column.new_zeros(last - first, m)
+            slots[row, place[part]] = column
+            column = place[part]
+        full = held == (last - first) * m
+        at = None if full else row * m + column
+        yield _Batch(order[first:last], part, at, slots, first >= inner)
+        first, done = last, done + held
 
 
 def _apart(windows: Windows, batch: _Batch, length: int, dtype: torch.dtype) -> Tensor:

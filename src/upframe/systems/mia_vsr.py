@@ -40,8 +40,9 @@ Deviations from the authors' code, none of which changes an output:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,7 @@ from torch.utils.checkpoint import checkpoint
 
 from upframe.errors import UsageError
 from upframe.nn.flow import SpyNet
+from upframe.nn.reuse import Made, recompute
 from upframe.nn.sparse_attention import Projections, attend, augment
 from upframe.nn.warp import follow, patch_warp
 from upframe.nn.windows import Windows
@@ -70,6 +72,8 @@ _TAU = 2 / 3
 """Temperature of the Gumbel sigmoid in training."""
 _SMALLEST = 64
 """Sides are padded to this, so that the flow's coarsest level has two pixels."""
+_REACH = 3
+"""How far the reconstruction sees, in pixels of the input."""
 _FLOWS_AT_ONCE = 8
 """Pairs of frames in one batch of the flow network; bounds its memory."""
 
@@ -83,6 +87,19 @@ class Memory(NamedTuple):
     """(B, h, w, C) output of the attention, copied where it was masked."""
     hidden: Tensor
     """(B, h, w, C) output of the feed-forward layer, copied where it was masked."""
+
+
+class Visit(NamedTuple):
+    """What a branch remembers of the frame that it visited last."""
+
+    blocks: list[Memory]
+    """One for each block."""
+    convs: list[Made]
+    """One for each group, then the last convolution; empty where nothing is skipped."""
+    x: Tensor
+    """(B, C, h, w) that it was given."""
+    out: Tensor
+    """(B, C, h, w) that it made of it."""
 
 
 class Restored(NamedTuple):
@@ -123,22 +140,29 @@ class AdaptiveMask(nn.Module):
         return hard - soft.detach() + soft
 
 
-def choose(score: Tensor, keep_ratio: float | None) -> Tensor:
+def choose(score: Tensor, keep_ratio: float | None, windows: Windows) -> Tensor:
     """Which tokens inference computes.
 
     Args:
-        score: (B, tokens).
-        keep_ratio: share of each picture's tokens, those with the highest scores; None
-            for the threshold of training, 0.
+        score: (B, h * w).
+        keep_ratio: share of each picture's tokens; whole windows in the order of their
+            mean scores, the last of them in part. None for the threshold of training:
+            each token with a score of 0 and more.
+        windows: how the map is cut.
 
     Returns:
-        (B, tokens) bool.
+        (B, h * w) bool.
     """
     if keep_ratio is None:
         return score >= 0
     most = round(keep_ratio * score.shape[1])
+    inside = windows.rows < score.shape[1]
+    by_window = F.pad(score, (0, 1))[:, windows.rows]
+    order = (by_window.sum(dim=2) / inside.sum(dim=1)).argsort(dim=1, descending=True)
     chosen = torch.zeros_like(score, dtype=torch.bool)
-    return chosen.scatter_(1, score.topk(most, dim=1).indices, True)
+    for picture, ranked in zip(chosen, order, strict=True):
+        picture[windows.rows[ranked][inside[ranked]][:most]] = True
+    return chosen
 
 
 class Attention(nn.Module):
@@ -274,7 +298,8 @@ class Block(nn.Module):
             keep_ratio: see :func:`choose`; training samples its mask instead.
 
         Returns:
-            The frame, what to remember of it, and the share of tokens computed.
+            The frame, what to remember of it, and (B, h, w): 1 for each token that was
+            computed, 0 for the others; in training with the gradient of the mask.
         """
         norm = self.norm1(torch.cat((past, x[:, None]), dim=1))
         cut = windows.cut(norm)
@@ -286,18 +311,16 @@ class Block(nn.Module):
             if self.training:
                 kept = self.attn.predmask.sample(score)
             else:
-                chosen = choose(score.flatten(1), keep_ratio)
+                chosen = choose(score.flatten(1), keep_ratio, windows)
                 kept = chosen.view(score.shape).to(score)
-            ratio = kept.mean()
-            kept = kept[..., None]
-            attention = kept * attention + (1 - kept) * memory.attention
+            attention = _blend(kept, attention, memory.attention)
         x = x + self._drop(attention)
         hidden = self.mlp(self.norm2(x))
         if memory is None:
-            ratio = x.new_ones(())
+            kept = x.new_ones(x.shape[:-1])
         else:
-            hidden = kept * hidden + (1 - kept) * memory.hidden
-        return x + hidden, Memory(now, attention, hidden), ratio
+            hidden = _blend(kept, hidden, memory.hidden)
+        return x + hidden, Memory(now, attention, hidden), kept
 
     def skipping(
         self,
@@ -333,7 +356,7 @@ class Block(nn.Module):
             weight = F.pad(rnn.weight * self.norm1.weight.abs(), (0, 1))
             change = torch.sub(tokens[:-1], memory.norm[:-1]).abs_()
             score = F.linear(change, weight, rnn.bias)
-            chosen = choose(score.view(1, -1), keep_ratio)[0]
+            chosen = choose(score.view(1, -1), keep_ratio, windows)[0]
         positions, values = attend(
             tokens,
             past,
@@ -346,8 +369,15 @@ class Block(nn.Module):
         flat = flat + attention
         hidden.index_copy_(0, positions, self.mlp(self.norm2(flat[positions])))
         flat += hidden
-        ratio = flat.new_tensor(len(positions) / len(flat))
-        return flat.view(x.shape), Memory(tokens, attention, hidden), ratio
+        kept = flat.new_ones(len(flat)) if chosen is None else chosen.to(flat)
+        memory = Memory(tokens, attention, hidden)
+        return flat.view(x.shape), memory, kept.view(x.shape[:-1])
+
+    def drops_unchanged(self, keep_ratio: float | None) -> bool:
+        """Whether a token that did not change at all is never computed again."""
+        if keep_ratio is None:
+            return self.attn.predmask.rnn.bias.item() < 0
+        return keep_ratio == 0
 
     def _drop(self, x: Tensor) -> Tensor:
         if not self.training or self.drop_path == 0:
@@ -355,6 +385,11 @@ class Block(nn.Module):
         stays = 1 - self.drop_path
         drawn = torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype) < stays
         return x * drawn.to(x) / stays
+
+
+def _blend(kept: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Tokens (B, h, w, C), new where (B, h, w) is 1 and old where it is 0."""
+    return kept[..., None] * new + (1 - kept)[..., None] * old
 
 
 # One branch ------------------------------------------------------------------------
@@ -453,70 +488,96 @@ class Branch(nn.Module):
         """The groups of blocks, in order."""
         return [group for group in self.layers if isinstance(group, Group)]
 
+    def blocks(self) -> list[Block]:
+        """The blocks of all groups, in order."""
+        return [block for group in self.groups() for block in group.blocks()]
+
     def forward(
         self,
         x: Tensor,
         past: Tensor,
-        memories: Sequence[Memory] | None,
+        visit: Visit | None,
         cuts: Cuts,
         keep_ratio: float | None,
-    ) -> tuple[Tensor, list[Memory], list[Tensor]]:
+    ) -> tuple[Tensor, Visit, list[Tensor]]:
         """One frame.
 
         Args:
             x: (B, C, h, w) current frame.
             past: (B, 2, C, h, w) aligned results, the older one first.
-            memories: one for each block, of the frame visited last; None masks nothing.
+            visit: what this returned for the frame visited last; None masks nothing.
+                Its memories are overwritten where dropped tokens are skipped.
             cuts: of the map.
             keep_ratio: see :func:`choose`.
 
         Returns:
-            (B, C, h, w), what each block is to remember, and its share of computed
-            tokens.
+            (B, C, h, w), what the branch is to remember, and which tokens each block
+            computed, as :meth:`Block.forward` tells.
         """
+        skips = self.skips(x)
+        if skips and visit is not None and self._stands_still(x, visit, keep_ratio):
+            return visit.out, visit, [x.new_zeros(x[:, 0].shape) for _ in visit.blocks]
         tokens = self.patch_embed.norm(x.permute(0, 2, 3, 1))
         past = self.patch_embed.norm(past.permute(0, 1, 3, 4, 2))
         pasts = {False: past, True: past}
-        skips = (
-            self.skip_dropped
-            and not self.training
-            and not torch.is_grad_enabled()
-            and len(x) == 1
-        )
         if skips:
             past = augment(past, self.norm.eps)
             pasts = {False: cuts.plain.cut(past), True: cuts.shifted.cut(past)}
         remembered: list[Memory] = []
-        ratios: list[Tensor] = []
+        convs: list[Made] = []
+        kept: list[Tensor] = []
+
+        def convolve(conv: nn.Conv2d, tokens: Tensor) -> Tensor:
+            given = (tokens.permute(0, 3, 1, 2),)
+            if not skips:
+                plain: Tensor = conv(*given)
+                return plain
+            before = visit.convs[len(convs)] if visit is not None else None
+            convs.append(recompute(conv, given, before, reach=1))
+            return convs[-1].result
+
         for group in self.groups():
             before = tokens
             for block in group.blocks():
                 arguments = (
                     tokens,
                     pasts[block.shifted],
-                    None if memories is None else memories[len(remembered)],
+                    None if visit is None else visit.blocks[len(remembered)],
                     cuts.shifted if block.shifted else cuts.plain,
                     keep_ratio,
                 )
                 if skips:
-                    tokens, memory, ratio = block.skipping(*arguments)
+                    tokens, memory, mask = block.skipping(*arguments)
                 elif self.checkpointing and torch.is_grad_enabled():
-                    tokens, memory, ratio = checkpoint(
+                    tokens, memory, mask = checkpoint(
                         block, *arguments, use_reentrant=False
                     )
                 else:
-                    tokens, memory, ratio = block(*arguments)
+                    tokens, memory, mask = block(*arguments)
                 remembered.append(memory)
-                ratios.append(ratio)
-            tokens = before + _convolve(group.conv, tokens)
-        out: Tensor = x + self.conv_after_body(self.norm(tokens).permute(0, 3, 1, 2))
-        return out, remembered, ratios
+                kept.append(mask)
+            tokens = before + convolve(group.conv, tokens).permute(0, 2, 3, 1)
+        out = x + convolve(self.conv_after_body, self.norm(tokens))
+        return out, Visit(remembered, convs, x, out), kept
 
+    def skips(self, x: Tensor) -> bool:
+        """Whether a frame of (B, C, h, w) is computed without its dropped tokens."""
+        return (
+            self.skip_dropped
+            and not self.training
+            and not torch.is_grad_enabled()
+            and len(x) == 1
+        )
 
-def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution on (B, h, w, C)."""
-    out: Tensor = conv(x.permute(0, 3, 1, 2))
-    return out.permute(0, 2, 3, 1)
+    def _stands_still(self, x: Tensor, visit: Visit, keep_ratio: float | None) -> bool:
+        """Whether the result is that of the last visit to the last bit.
+
+        Where all blocks drop what has not changed, an unchanged frame passes through
+        them as before, whatever the past frames show.
+        """
+        return torch.equal(x, visit.x) and all(
+            block.drops_unchanged(keep_ratio) for block in self.blocks()
+        )
 
 
 # The network -----------------------------------------------------------------------
@@ -539,7 +600,8 @@ class MIAVSR(nn.Module):
     Attributes:
         keep_ratio: at inference, the share of tokens that each block computes again
             from the second visited frame on, 0 to 1; 1 computes everything, None as
-            many as training taught. Training ignores it.
+            many as training taught. A ratio ranks whole windows, see :func:`choose`.
+            Training ignores it.
         checkpointing: in training, compute each block a second time during the backward
             pass instead of keeping its intermediate results; the gradients are the
             same.
@@ -616,13 +678,17 @@ class MIAVSR(nn.Module):
         h, w = frames.shape[-2:]
         frames = _at_least(frames, _SMALLEST)
         features, keep_ratios = self.features(frames)
-        out = torch.stack(
-            [
-                self._reconstruct(feature, frame)
-                for feature, frame in zip(features, frames.unbind(1), strict=True)
-            ],
-            dim=1,
-        )
+        pictures: list[Tensor] = []
+        made: Made | None = None
+        for given in zip(features, frames.unbind(1), strict=True):
+            if self.training or torch.is_grad_enabled() or not self.skip_dropped:
+                pictures.append(self._reconstruct(*given))
+            else:
+                made = recompute(
+                    self._reconstruct, given, made, reach=_REACH, scale=SCALE
+                )
+                pictures.append(made.result)
+        out = torch.stack(pictures, dim=1)
         return Restored(out[..., : h * SCALE, : w * SCALE], keep_ratios)
 
     def features(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -637,6 +703,48 @@ class MIAVSR(nn.Module):
         Raises:
             UsageError: ``keep_ratio`` is no share.
         """
+        features, kept = self._walk(frames, Tensor.mean)
+        ratios = [visit for visits in kept.values() for visit in visits[1:]]
+        if not self.use_mask or not ratios:
+            return features, frames.new_zeros(0)
+        return features, torch.cat(ratios)
+
+    @torch.inference_mode()
+    def masks(self, frames: Tensor) -> dict[str, Tensor]:
+        """Which tokens inference computes, to be drawn.
+
+        Args:
+            frames: as for :meth:`forward`.
+
+        Returns:
+            For each of the branches (B, T, blocks, h, w) bool, by the number of the
+            frame in the clip. All is true in the frame that a branch visits first: the
+            last one where it walks backward.
+
+        Raises:
+            UsageError: ``keep_ratio`` is no share.
+        """
+        h, w = frames.shape[-2:]
+        _, kept = self._walk(
+            _at_least(frames, _SMALLEST), lambda mask: mask[:, :h, :w] > 0
+        )
+        return {
+            name: torch.stack(visits[::-1] if _backward(name) else visits).movedim(2, 0)
+            for name, visits in kept.items()
+        }
+
+    def _walk(
+        self, frames: Tensor, note: Callable[[Tensor], Tensor]
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """All branches, one after the other; see :meth:`features`.
+
+        Args:
+            frames: (B, T, 3, h, w).
+            note: what is to be told of the (B, h, w) mask that each block kept.
+
+        Returns:
+            T maps, and for each branch and visit (blocks, ...) what was noted.
+        """
         if self.keep_ratio is not None and not 0 <= self.keep_ratio <= 1:
             raise UsageError(
                 f"A keep ratio of {self.keep_ratio} makes no sense.",
@@ -644,15 +752,18 @@ class MIAVSR(nn.Module):
             )
         backward, forward = self._flows(frames)
         cuts = Cuts.of(frames, self.window)
-        features = [self.conv_first(frame) for frame in frames.unbind(1)]
-        ratios: list[Tensor] = []
+        # tokens lie behind each other in memory, in the branches and out of them
+        features = [
+            self.conv_first(frame).contiguous(memory_format=torch.channels_last)
+            for frame in frames.unbind(1)
+        ]
+        kept: dict[str, list[Tensor]] = {}
         for name, branch in self._branches().items():
             # features are in order of visits, which each branch turns round
             features.reverse()
-            flows = backward if name.startswith("backward") else forward
-            features, kept = self._propagate(branch, features, flows, cuts)
-            ratios += kept
-        return features, torch.stack(ratios) if ratios else frames.new_zeros(0)
+            flows = backward if _backward(name) else forward
+            features, kept[name] = self._propagate(branch, features, flows, cuts, note)
+        return features, kept
 
     def _branches(self) -> dict[str, Branch]:
         return {k: b for k, b in self.patch_align.items() if isinstance(b, Branch)}
@@ -667,20 +778,24 @@ class MIAVSR(nn.Module):
         Returns:
             For walking backward and forward, T-1 flows of (B, 2, h, w) each.
         """
-        b, t = frames.shape[:2]
-        early, late = frames[:, :-1], frames[:, 1:]
-        both = []
-        for here, there in ((early, late), (late, early)):
-            parts = [
-                self.spynet(
-                    here[:, i : i + _FLOWS_AT_ONCE].flatten(0, 1),
-                    there[:, i : i + _FLOWS_AT_ONCE].flatten(0, 1),
-                ).unflatten(0, (b, -1))
-                for i in range(0, t - 1, _FLOWS_AT_ONCE)
-            ]
-            both.append([flow for part in parts for flow in part.unbind(1)])
-        backward, forward = both
-        return backward[::-1], forward
+        pictures = frames.unbind(1)
+        # equal neighbours go by the number of the first of them
+        same = [0]
+        for i, (last, picture) in enumerate(pairwise(pictures), 1):
+            same.append(same[-1] if torch.equal(last, picture) else i)
+        forward, backward = pairwise(same), pairwise(same[::-1])
+        ways = [[(here, there) for there, here in way] for way in (backward, forward)]
+        pairs = list(dict.fromkeys(ways[0] + ways[1]))
+        flows: dict[tuple[int, int], Tensor] = {}
+        for i in range(0, len(pairs), _FLOWS_AT_ONCE):
+            some = pairs[i : i + _FLOWS_AT_ONCE]
+            here, there = (
+                torch.cat([pictures[pair[side]] for pair in some]) for side in (0, 1)
+            )
+            found = self.spynet(here, there).chunk(len(some))
+            flows.update(zip(some, found, strict=True))
+        to_later, to_earlier = ([flows[pair] for pair in way] for way in ways)
+        return to_later, to_earlier
 
     def _propagate(
         self,
@@ -688,6 +803,7 @@ class MIAVSR(nn.Module):
         features: list[Tensor],
         flows: list[Tensor],
         cuts: Cuts,
+        note: Callable[[Tensor], Tensor],
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Walk one branch along the clip.
 
@@ -696,24 +812,24 @@ class MIAVSR(nn.Module):
             features: T maps of (B, C, h, w), in order of visits.
             flows: T-1, from each visit but the first to the one before.
             cuts: of the maps.
+            note: what is to be told of each mask.
 
         Returns:
-            T maps in order of visits, and the keep ratios of all masked calls.
+            T maps in order of visits, and (blocks, ...) what was noted at each.
         """
         done: list[Tensor] = []
-        ratios: list[Tensor] = []
-        memories: list[Memory] | None = None
+        notes: list[Tensor] = []
+        visit: Visit | None = None
         # where everything is kept there is nothing to compare
         masks = self.use_mask and (self.training or self.keep_ratio != 1)
         for i, x in enumerate(features):
             past = torch.stack(_aligned(x, done, flows, i), dim=1)
-            x, memories, kept = branch(
-                x, past, memories if masks else None, cuts, self.keep_ratio
+            x, visit, kept = branch(
+                x, past, visit if masks else None, cuts, self.keep_ratio
             )
-            if self.use_mask and i > 0:
-                ratios += kept
+            notes.append(torch.stack([note(mask) for mask in kept]))
             done.append(x)
-        return done, ratios
+        return done, notes
 
     def _reconstruct(self, x: Tensor, frame: Tensor) -> Tensor:
         """(B, C, h, w) and its (B, 3, h, w) frame to (B, 3, 4h, 4w)."""
@@ -724,6 +840,11 @@ class MIAVSR(nn.Module):
         return out + F.interpolate(
             frame, scale_factor=float(SCALE), mode="bilinear", align_corners=False
         )
+
+
+def _backward(branch: str) -> bool:
+    """Whether a branch walks from the last frame to the first."""
+    return branch.startswith("backward")
 
 
 def _aligned(
