@@ -1,0 +1,210 @@
+"""A small variational autoencoder for the nano diffusion systems.
+
+An own network; it follows the lines of latent diffusion's KL autoencoder (Rombach et
+al., CVPR 2022) and of the tiny ones that are distilled from it (TAESD), from which it
+takes plain residual blocks without normalisation. Without normalisation over the
+picture, a tile gives what the whole picture gives, and there is nothing to overflow in
+half precision that the input does not bring with it.
+
+It has the attributes of diffusers' ``AutoencoderKL`` that UltraVSR uses (``encode``,
+``post_quant_conv``, ``decoder``, ``config``), so either can be put in the other's
+place. Torch alone is needed.
+
+::
+
+    encoder:  conv ─ [blocks ─ conv /2] × n ─ blocks ─ conv → mean, log variance
+    decoder:  conv ─ blocks ─ blocks ─ [nearest ×2, conv ─ blocks] × n ─ conv
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Sizes of an `Autoencoder`."""
+
+    block_out_channels: tuple[int, ...] = (32, 48, 64, 80)
+    """Channels per level, finest first; each level but the first halves the size."""
+    latent_channels: int = 16
+    layers_per_block: int = 2
+    """Residual blocks per level."""
+    scaling_factor: float = 1.0
+    """What latents are multiplied by for the diffusion model, to have unit variance;
+    measured after training."""
+
+    @property
+    def factor(self) -> int:
+        """Picture size over latent size."""
+        return int(2 ** (len(self.block_out_channels) - 1))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A diagonal Gaussian over latents."""
+
+    mean: Tensor
+    """(B, latent_channels, H / factor, W / factor)."""
+    logvar: Tensor
+    """The same shape; within [-30, 20]."""
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation."""
+        return torch.exp(0.5 * self.logvar)
+
+    def kl(self) -> Tensor:
+        """Divergence from the standard normal in nats per latent value, scalar."""
+        square = self.mean**2 + self.logvar.exp()
+        return 0.5 * (square - 1.0 - self.logvar).mean()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What ``encode`` returns; named as in diffusers."""
+
+    latent_dist: Posterior
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)))); starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        assert self.conv2.bias is not None
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        out: Tensor = x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        return out
+
+
+def _blocks(channels: int, count: int) -> list[nn.Module]:
+    return [ResidualBlock(channels) for _ in range(count)]
+
+
+class Encoder(nn.Module):
+    """Pictures to the moments of their latents."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        widths = config.block_out_channels
+        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
+        levels: list[nn.Module] = []
+        for width, narrower in zip(widths, (widths[0], *widths[:-1]), strict=True):
+            level: list[nn.Module] = []
+            if len(levels):
+                level.append(nn.Conv2d(narrower, width, 3, stride=2, padding=1))
+            levels.append(
+                nn.Sequential(*level, *_blocks(width, config.layers_per_block))
+            )
+        self.down_blocks = nn.ModuleList(levels)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 2 · latent channels, H / factor, W / factor)."""
+        x = self.conv_in(x)
+        for block in self.down_blocks:
+            x = block(x)
+        out: Tensor = self.conv_out(F.silu(x))
+        return out
+
+
+class UpBlock(nn.Sequential):
+    """The way from the next coarser level, if there is one, and residual blocks."""
+
+    def __init__(self, coarser: int | None, width: int, layers: int) -> None:
+        way: list[nn.Module] = []
+        if coarser is not None:
+            way.append(nn.Upsample(scale_factor=2.0))
+            way.append(nn.Conv2d(coarser, width, 3, padding=1))
+        super().__init__(*way, *_blocks(width, layers))
+
+
+class Decoder(nn.Module):
+    """Latents to pictures; attributes as in diffusers' decoder."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        widths = config.block_out_channels[::-1]
+        coarser = (None, *widths[:-1])
+        layers = config.layers_per_block
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.mid_block = nn.Sequential(*_blocks(widths[0], layers))
+        self.up_blocks = nn.ModuleList(
+            UpBlock(of, width, layers)
+            for of, width in zip(coarser, widths, strict=True)
+        )
+        self.conv_norm_out = nn.Identity()
+        self.conv_act = nn.SiLU()
+        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, latent channels, h, w) to (B, 3, factor · h, factor · w)."""
+        z = self.mid_block(self.conv_in(z))
+        for block in self.up_blocks:
+            z = block(z)
+        out: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(z)))
+        return out
+
+
+class Autoencoder(nn.Module):
+    """The whole network.
+
+    Args:
+        config: its sizes; the default has 1.4 million parameters, shrinks 8 times.
+    """
+
+    def __init__(self, config: AutoencoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or AutoencoderConfig()
+        self.encoder = Encoder(self.config)
+        self.post_quant_conv: nn.Module | None = None  # as AutoencoderKL without one
+        self.decoder = Decoder(self.config)
+
+    def encode(self, x: Tensor) -> Encoded:
+        """Where the latents of pictures lie.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1]; H and W are multiples of ``config.factor``.
+
+        Returns:
+            The posterior, not scaled by ``config.scaling_factor``.
+
+        Raises:
+            ValueError: a side is no multiple of the factor.
+        """
+        if any(side % self.config.factor for side in x.shape[-2:]):
+            raise ValueError(
+                f"sides of {tuple(x.shape[-2:])} are no multiples of "
+                f"{self.config.factor}"
+            )
+        mean, logvar = self.encoder(x).chunk(2, dim=1)
+        return Encoded(Posterior(mean, logvar.clamp(-30.0, 20.0)))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Pictures from latents.
+
+        Args:
+            z: (B, latent channels, h, w), not scaled.
+
+        Returns:
+            (B, 3, factor · h, factor · w) around [-1, 1], not clipped.
+        """
+        out: Tensor = self.decoder(z)
+        return out
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Posterior]:
+        """A picture through a sampled latent and back, as training needs it."""
+        posterior = self.encode(x).latent_dist
+        z = posterior.mean + posterior.std * torch.randn_like(posterior.mean)
+        return self.decode(z), posterior
