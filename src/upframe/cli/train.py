@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,24 +25,24 @@ def train(
         float | None, typer.Option(help="Stop, resumable, after this long.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Build the caches of the data, no more.")
+    ] = False,
 ) -> None:
-    """Train a model from a recipe."""
-    from upframe.training.recipe import load_recipe
-
+    """Train a model from a recipe; docs/training.md has all of it."""
     try:
-        from upframe.training.loop import train as run
+        from upframe.training.command import run
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
 
-    plan = load_recipe(recipe, tuple(settings or ()))
-
-    def show(line: dict[str, Any]) -> None:
-        console.say("  ".join(f"{k} {v}" for k, v in line.items() if k != "event"))
-
-    report = run(plan, resume=resume, minutes=minutes, threads=threads, report=show)
-    state = "finished" if report.finished else "stopped, continue with --resume auto"
-    console.say(
-        f"{plan.name}: {state} at step {report.step} of {plan.optimiser.steps} "
-        f"after {report.seconds / 60:.1f} min, {report.skipped} steps skipped"
+    print(
+        run(
+            recipe,
+            settings=settings or (),
+            resume=resume,
+            minutes=minutes,
+            threads=threads,
+            prepare=prepare,
+            say=console.say,
+        )
     )
-    print(report.checkpoint)

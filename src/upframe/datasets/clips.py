@@ -25,6 +25,7 @@ class ClipCache:
         Raises:
             InputError: if the folder holds no finished cache.
         """
+        self.folder = folder
         index = folder / "index.json"
         if not index.is_file():
             raise InputError(f"{folder} holds no cache of clips.", "Build it first.")

@@ -53,6 +53,7 @@ class PairCache:
         Raises:
             InputError: if the folder holds no finished cache.
         """
+        self.folder = folder
         self._fresh = fresh
         index = folder / "index.json"
         if not index.is_file():

@@ -22,8 +22,8 @@ from upframe.degradations.kernels import (
 )
 from upframe.degradations.ranges import Strict
 from upframe.degradations.resampling import Filter, resize_clip
-from upframe.errors import MissingExtraError
-from upframe.media.recode import Codec, recode
+from upframe.errors import MissingExtraError, UsageError
+from upframe.media.codecs import Codec
 
 Clip = NDArray[np.float32]
 """(T, H, W, 3) in [0, 1]."""
@@ -158,6 +158,14 @@ class Video(Strict):
 
     def apply(self, clip: Clip) -> Clip:
         """Compress and decompress; the shape stays."""
+        try:
+            from upframe.media.recode import recode
+        except ImportError as error:
+            raise UsageError(
+                "Degradations with a video codec need PyAV, which is not installed.",
+                "Install it (pip install av), or set first_video and final_video of "
+                "the degradation to null.",
+            ) from error
         out = recode(
             quantise(clip),
             self.codec,

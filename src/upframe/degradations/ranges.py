@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from upframe.degradations.kernels import KernelKind
 from upframe.degradations.resampling import Filter
-from upframe.media.recode import Codec
+from upframe.media.codecs import Codec
 
 
 class Strict(BaseModel):

@@ -8,7 +8,7 @@ code paths that give another stream at every run (see `upframe.media.encoder`).
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import av.error
 import numpy as np
@@ -16,11 +16,9 @@ from av.codec import CodecContext
 from numpy.typing import NDArray
 
 from upframe.errors import RuntimeFailure
+from upframe.media.codecs import Codec
 from upframe.media.colour import Colour, FromRGB, ToRGB, resolve
 from upframe.media.encoder import reproducible
-
-Codec = Literal["libx264", "libx265", "mpeg4"]
-"""Encoders by FFmpeg's names."""
 
 _DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4"}
 _RATE = Fraction(25)

@@ -6,19 +6,24 @@ import hashlib
 import os
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from upframe.errors import WeightsError
 
 VARIABLE = "UPFRAME_METRIC_WEIGHTS"
 """Environment variable with the folder of the files."""
 
 
+def _data() -> Path:
+    """The user's folder; imported late, so that a path works without the package."""
+    from platformdirs import user_data_path
+
+    return user_data_path("upframe", appauthor=False) / "metrics"
+
+
 def folders() -> list[Path]:
     """Where a file is looked for when no path is given, in this order."""
     named = os.environ.get(VARIABLE)
     places = [Path(named).expanduser()] if named else []
-    places.append(user_data_path("upframe", appauthor=False) / "metrics")
+    places.append(_data())
     root = Path(__file__).resolve().parents[3]
     if (root / "pyproject.toml").is_file():
         places.append(root.parent / "shared" / "weights" / "metrics")
@@ -44,8 +49,7 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
         if file.is_file() and (path is not None or file.name == name):
             return file
     if path is None:
-        data = user_data_path("upframe", appauthor=False) / "metrics"
-        advice = f"Put {name} into {data}, or name its folder in {VARIABLE}; "
+        advice = f"Put {name} into {_data()}, or name its folder in {VARIABLE}; "
         advice += "docs/metrics.md says where it comes from."
     else:
         advice = f"Name the file {name} or the folder that holds it."

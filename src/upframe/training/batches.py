@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from upframe.datasets.clips import ClipCache
-from upframe.datasets.pairs import PairCache
 from upframe.datasets.temporal import TemporalData
+from upframe.training.caches import open_caches
 from upframe.training.recipe import DataConfig
 
 _AHEAD = 4
@@ -54,14 +53,9 @@ class Samples(Dataset[Batch]):
 
     def _open(self) -> None:
         data = self.data
-        self._pairs = PairCache.build(
-            data.train, data.cache, self.scale, data.patch, data.degradation
-        )
+        self._pairs, videos = open_caches(data, self.scale)
         self._clips: TemporalData | None = None
-        if data.frames > 1 or data.videos is not None:
-            videos = None
-            if data.videos is not None:
-                videos = ClipCache.build(data.videos, data.cache)
+        if data.frames > 1 or videos is not None:
             self._clips = TemporalData(
                 self._pairs, videos, data.video_share, data.motion, data.degradation
             )

@@ -1,0 +1,93 @@
+"""The caches of a recipe's data, which may be carried to a machine without the data.
+
+``prepared.json`` beside the caches says which of them belong to which settings. It is
+asked only where the data itself is missing, so changed data always makes a new cache.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from upframe.datasets.clips import ClipCache
+from upframe.datasets.pairs import PairCache
+from upframe.degradations.ranges import RealConfig
+from upframe.errors import InputError
+from upframe.training.recipe import DataConfig
+
+_LIST = "prepared.json"
+_ADVICE = (
+    "Build the caches where the data is, with: upframe train RECIPE --prepare, and "
+    "bring the folder data.cache along."
+)
+
+
+def _pairs_key(data: DataConfig, scale: int) -> str:
+    kept = "bi" if data.degradation.name == "real" else data.degradation.name
+    return f"{data.train.name} x{scale} {kept}, sides of {data.patch} and more"
+
+
+def _note(cache: Path, key: str, folder: Path) -> None:
+    """Remember which cache belongs to a key."""
+    path = cache / _LIST
+    known: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if known.get(key) == folder.name:
+        return
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(known | {key: folder.name}, indent=1) + "\n")
+    draft.replace(path)
+
+
+def _prepared(cache: Path, key: str, data: Path) -> Path:
+    """The folder of a cache whose data is not here.
+
+    Raises:
+        InputError: if it was not built.
+    """
+    path = cache / _LIST
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    if key not in known:
+        raise InputError(
+            f"Neither {data} is here nor a cache of it in {cache}.", _ADVICE
+        )
+    return cache / str(known[key])
+
+
+def open_caches(data: DataConfig, scale: int) -> tuple[PairCache, ClipCache | None]:
+    """Open what a recipe learns from, building it where it is missing.
+
+    Args:
+        data: of the recipe.
+        scale: output size over input size.
+
+    Returns:
+        The pictures, and the videos if the recipe has some.
+
+    Raises:
+        InputError: if the data is missing, empty or cannot be read and there is no
+            cache of it, or if videos are to be decoded without PyAV.
+    """
+    key = _pairs_key(data, scale)
+    if data.train.exists():
+        pairs = PairCache.build(
+            data.train, data.cache, scale, data.patch, data.degradation
+        )
+        _note(data.cache, key, pairs.folder)
+    else:
+        fresh = data.degradation if isinstance(data.degradation, RealConfig) else None
+        pairs = PairCache(_prepared(data.cache, key, data.train), fresh)
+    if data.videos is None:
+        return pairs, None
+    key = f"{data.videos.name} as clips"
+    if not data.videos.exists():
+        return pairs, ClipCache(_prepared(data.cache, key, data.videos))
+    try:
+        clips = ClipCache.build(data.videos, data.cache)
+    except ImportError as error:
+        raise InputError(
+            f"The videos in {data.videos} cannot be decoded without PyAV.",
+            f"Install it (pip install av). {_ADVICE}",
+        ) from error
+    _note(data.cache, key, clips.folder)
+    return pairs, clips
