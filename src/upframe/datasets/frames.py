@@ -14,7 +14,6 @@ import numpy as np
 from upframe.datasets.pictures import Picture, read_picture
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
 from upframe.errors import InputError
-from upframe.media.source import FileSource, scan
 
 
 class Frames(Protocol):
@@ -92,6 +91,8 @@ class VideoFrames:
 
     @cached_property
     def _count(self) -> int:
+        from upframe.media.source import scan  # all else works without PyAV
+
         return scan(self.path).packets
 
     def __getitem__(self, number: int) -> Picture:
@@ -113,6 +114,8 @@ class VideoFrames:
         return picture
 
     def _decode(self) -> Iterator[Picture]:
+        from upframe.media.source import FileSource
+
         source = FileSource(self.path, deinterlace="off")
         try:
             for frame in source:
