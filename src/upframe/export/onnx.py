@@ -1,8 +1,9 @@
 """Torch to ONNX, with the interface that the core's runtime expects.
 
-Input ``frames``, float32 (N, H, W, 3) in [0, 1], H and W multiples of the card's
-``multiple``; output ``upscaled``, float32 (N, s*H, s*W, 3), clipped to [0, 1]. All of
-N, H and W are free. Transposition and clipping are part of the graph.
+Image models: input ``frames``, float32 (N, H, W, 3) in [0, 1], H and W multiples of the
+card's ``multiple``; output ``upscaled``, float32 (N, s*H, s*W, 3), clipped to [0, 1].
+All of N, H and W are free. Transposition and clipping are part of the graph. Networks
+of clips: see ``upframe.export.recurrent``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from upframe.errors import MissingExtraError, OutputError, UsageError
 from upframe.systems.ditn import DITN
+from upframe.systems.mia_vsr_lite import MIAVSRLite
 from upframe.weights.index import find_card
 from upframe.weights.loading import load
 
@@ -134,13 +136,38 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
         with torch.inference_mode():
             want = frames(torch.from_numpy(x)).numpy()
         difference = max(difference, float(np.abs(got - want).max()))
+    return _approved((path,), difference)
+
+
+def export_recurrent(network: MIAVSRLite, path: Path) -> OnnxExport:
+    """Write both steps of a network of clips and compare them with torch.
+
+    Args:
+        network: in eval mode, float32, on the CPU.
+        path: file of the whole step; the masked one lies beside it.
+
+    Raises:
+        MissingExtraError: if onnx is not installed.
+        OutputError: if the results differ by more than 1e-4.
+    """
+    from upframe.export.recurrent import export_steps, masked_path
+
+    try:
+        import onnx  # noqa: F401 - the writer of the files needs it
+    except ImportError as error:
+        raise MissingExtraError("Export to ONNX", "export") from error
+    return _approved((path, masked_path(path)), export_steps(network, path, OPSET))
+
+
+def _approved(paths: tuple[Path, ...], difference: float) -> OnnxExport:
     if not difference <= TOLERANCE:
-        path.unlink()
+        for path in paths:
+            path.unlink()
         raise OutputError(
             f"The exported network differs from torch by {difference:.1e}.",
             "Report this with the versions of torch and onnxruntime.",
         )
-    return OnnxExport(path, OPSET, difference)
+    return OnnxExport(paths[0], OPSET, difference)
 
 
 def export_model(name_or_path: str, folder: Path) -> OnnxExport:
@@ -157,7 +184,7 @@ def export_model(name_or_path: str, folder: Path) -> OnnxExport:
         MissingExtraError: if onnx is not installed.
     """
     network = load(name_or_path)
-    if not isinstance(network, DITN):
+    if not isinstance(network, DITN | MIAVSRLite):
         raise UsageError(
             f"Networks of the kind {type(network).__name__} cannot be exported yet.",
             "Run them with --runtime torch.",
@@ -166,7 +193,10 @@ def export_model(name_or_path: str, folder: Path) -> OnnxExport:
     stem = path.stem if path.is_file() else find_card(name_or_path).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return export_onnx(network, folder / f"{stem}.onnx")
+        file = folder / f"{stem}.onnx"
+        if isinstance(network, DITN):
+            return export_onnx(network, file)
+        return export_recurrent(network, file)
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror}.", "Choose another with -o."

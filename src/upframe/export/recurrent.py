@@ -1,0 +1,190 @@
+"""MIA-VSR lite to ONNX: a step as a graph with the state as inputs and outputs.
+
+Two graphs make a model:
+
+* ``<name>.onnx``, the whole step: ``frames`` (3, H, W, 3), the previous, current and
+  next frame in [0, 1] with H and W multiples of 8 (the current one again where there is
+  none), ``first`` (bool: there is no previous frame) and ``hidden`` (H * W + 1, C;
+  zeros at first) to ``upscaled`` (1, 4H, 4W, 3), clipped to [0, 1], and
+  ``next_hidden``.
+* ``<name>.masked.onnx``, the step that skips windows: also ``refresh`` (bool: compute
+  all windows, as the first step must), ``keep_ratio`` (the largest share of windows to
+  compute; below 0 all that are not settled) and, beside ``hidden``, what
+  ``upframe.systems.mia_vsr_lite_stream.Memory`` holds, zeros at first; also gives
+  ``computed`` (1 + groups, windows) and ``next_`` of each state.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite_stream import Memory, StreamStep, WholeStep
+
+_SIZES = ((16, 24), (48, 40), (64, 72))
+"""Heights and widths at which an export is compared with torch."""
+_RATIOS = (1.0, 1.0, 0.5, 0.1, -1.0)
+"""Keep ratios of the steps that are compared; the first two compute everything."""
+
+
+def masked_path(path: Path) -> Path:
+    """Where the step that skips windows lies beside the whole step."""
+    return path.with_name(f"{path.stem}.masked{path.suffix}")
+
+
+class _Flat(nn.Module):
+    """The masked step with its memory as single tensors."""
+
+    def __init__(self, step: StreamStep, deltas: int) -> None:
+        super().__init__()
+        self.step = step
+        self.deltas = deltas
+
+    def forward(
+        self,
+        frames: Tensor,
+        first: Tensor,
+        refresh: Tensor,
+        keep_ratio: Tensor,
+        *state: Tensor,
+    ) -> tuple[Tensor, ...]:
+        hidden, detail, entry, books, *rest = state
+        deltas, norms = rest[: self.deltas], rest[self.deltas :]
+        memory = Memory(hidden, detail, entry, tuple(deltas), tuple(norms), books)
+        out = self.step(frames, first, refresh, keep_ratio, memory)
+        return (out.picture, out.computed, *_flat(out.memory))
+
+
+def _flat(memory: Memory) -> tuple[Tensor, ...]:
+    return (
+        memory.hidden,
+        memory.detail,
+        memory.entry,
+        memory.books,
+        *memory.deltas,
+        *memory.norms,
+    )
+
+
+def _names(memory: Memory) -> list[str]:
+    deltas = [f"delta_{i}" for i in range(len(memory.deltas))]
+    norms = [f"norm_{i}" for i in range(len(memory.norms))]
+    return ["hidden", "detail", "entry", "books", *deltas, *norms]
+
+
+def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
+    """Write both graphs of a network and compare them with torch in ONNX Runtime.
+
+    Args:
+        network: in eval mode, float32, on the CPU.
+        path: file of the whole step; the other's is :func:`masked_path`.
+        opset: of ONNX.
+
+    Returns:
+        The largest difference of a picture to torch, of a range of 1, over some sizes
+        and steps of clips that move in part.
+    """
+    step, whole = StreamStep(network), WholeStep(network)
+    memory = step.start(48, 64)
+    names = _names(memory)
+    frames, no = torch.rand(3, 48, 64, 3), torch.tensor(False)
+    pixels = {name: {0: "V" if name == "books" else "P"} for name in names}
+    pixels["books"] = {1: "V"}
+    size = {"frames": {1: "H", 2: "W"}}
+    _write(
+        whole,
+        (frames, no, memory.hidden),
+        path,
+        (["frames", "first", "hidden"], ["upscaled", "next_hidden"]),
+        {**size, "hidden": pixels["hidden"]},
+        opset,
+    )
+    _write(
+        _Flat(step, len(memory.deltas)),
+        (frames, no, no, torch.tensor(0.5), *_flat(memory)),
+        masked_path(path),
+        (
+            ["frames", "first", "refresh", "keep_ratio", *names],
+            ["upscaled", "computed", *(f"next_{name}" for name in names)],
+        ),
+        {**size, **pixels},
+        opset,
+    )
+    return max(_difference(step, whole, path, size) for size in _SIZES)
+
+
+def _write(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    names: tuple[list[str], list[str]],
+    free: dict[str, dict[int, str]],
+    opset: int,
+) -> None:
+    import onnx
+
+    with warnings.catch_warnings():
+        # The exporter by tracing is deprecated; the other one, as of torch 2.13, asks
+        # for the number of windows to be known.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=names[0],
+            output_names=names[1],
+            dynamic_axes=free,
+        )
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _difference(
+    step: StreamStep, whole: WholeStep, path: Path, size: tuple[int, int]
+) -> float:
+    sessions = [
+        onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
+        for p in (path, masked_path(path))
+    ]
+    rng = np.random.default_rng(0)
+    clip = rng.integers(0, 256, (len(_RATIOS) + 2, *size, 3)).astype(np.float32) / 255
+    # the upper half stands still
+    clip[1:, : size[0] // 2] = clip[0, : size[0] // 2]
+    memory = step.start(*size)
+    names = _names(memory)
+    theirs = {name: x.numpy() for name, x in zip(names, _flat(memory), strict=True)}
+    difference = 0.0
+    for i, ratio in enumerate(_RATIOS):
+        frames = clip[i : i + 3]
+        first = np.array(i == 0)
+        feed = {"frames": frames, "first": first}
+        (got, *_) = sessions[0].run(None, {**feed, "hidden": memory.hidden.numpy()})
+        masked, _, *after = sessions[1].run(
+            None,
+            {
+                **feed,
+                "refresh": first,
+                "keep_ratio": np.array(ratio, np.float32),
+                **theirs,
+            },
+        )
+        theirs = dict(zip(names, after, strict=True))
+        with torch.inference_mode():
+            x, start = torch.from_numpy(frames), torch.tensor(i == 0)
+            want, _ = whole(x, start, memory.hidden)
+            out = step(x, start, start, torch.tensor(ratio), memory)
+        memory = out.memory
+        for one, other in ((got, want), (masked, out.picture)):
+            difference = max(difference, float(np.abs(one - other.numpy()).max()))
+    return difference
