@@ -14,7 +14,9 @@ from upframe.metrics import files
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file of this machine is found."""
     monkeypatch.delenv(files.VARIABLE, raising=False)
-    monkeypatch.setattr(files, "user_data_path", lambda *a, **k: tmp_path / "data")
+    monkeypatch.setattr(
+        "platformdirs.user_data_path", lambda *a, **k: tmp_path / "data"
+    )
     here = tmp_path / "lib" / "python" / "upframe" / "metrics" / "files.py"
     monkeypatch.setattr(files, "__file__", str(here))
 
