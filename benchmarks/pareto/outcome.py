@@ -93,13 +93,11 @@ def draw(outcome: Outcome, file: Path) -> None:
         outcome: with at least one entry.
         file: to write, of any format that matplotlib knows by its suffix.
     """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
     points = [(entry.ms_per_frame, entry.mean["psnr"]) for entry in outcome.entries]
     edge = front(points)
     axes.step(
@@ -129,7 +127,6 @@ def draw(outcome: Outcome, file: Path) -> None:
     _write_labels(axes, outcome.entries, points)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=160, facecolor="white")
-    plt.close(figure)
 
 
 def _write_labels(
@@ -139,13 +136,12 @@ def _write_labels(
     from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
+    # right, left, above; near first, then further off with a line to the point
     places = [
-        ((7, 5), "left", "bottom"),
-        ((7, -5), "left", "top"),
-        ((-7, 5), "right", "bottom"),
-        ((-7, -5), "right", "top"),
-        ((0, 9), "center", "bottom"),
-        ((0, -9), "center", "top"),
+        (across, side * upright)
+        for upright in (5, 19, 33)
+        for across in (7, -7, 0)
+        for side in (1, -1)
     ]
     taken = [
         Bbox.from_bounds(x - 8, y - 8, 16, 16)
@@ -153,26 +149,33 @@ def _write_labels(
     ]
     for number in sorted(range(len(entries)), key=lambda k: not entries[k].ours):
         entry = entries[number]
-        for offset, across, upright in places:
+        for offset in places:
             label = axes.annotate(
                 entry.label,
                 points[number],
                 offset,
                 textcoords="offset points",
-                ha=across,
-                va=upright,
+                ha={7: "left", -7: "right", 0: "center"}[offset[0]],
+                va="bottom" if offset[1] > 0 else "top",
                 fontsize=9,
                 color=OURS if entry.ours else OTHERS,
                 fontweight="bold" if entry.ours else "normal",
                 path_effects=[withStroke(linewidth=3, foreground="white")],
             )
+            label.set_in_layout(False)  # so that the points stay where they are
             box = label.get_window_extent()
-            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            inside &= axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
             others = (other for k, other in enumerate(taken) if k != number)
             if inside and not any(box.overlaps(other) for other in others):
                 break
-            if offset != places[-1][0]:
+            if offset != places[-1]:
                 label.remove()
+        if abs(offset[1]) > 5:
+            line = {"arrowstyle": "-", "color": FRONT, "linewidth": 0.8}
+            axes.annotate(
+                "", points[number], offset, textcoords="offset points", arrowprops=line
+            )
         taken.append(box)
 
 
