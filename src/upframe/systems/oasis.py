@@ -1,0 +1,582 @@
+"""OASIS: a video diffusion transformer that restores a clip in one pass.
+
+Paper: Guo et al., "OASIS: Efficient One-Step Diffusion Model for Real-World Video
+Super-Resolution with Attention Specialization", arXiv 2509.23980. No code was released;
+this is an own implementation after the abstract, the project page and its figures.
+The backbone, Wan2.1-T2V-1.3B, and its autoencoder are Apache-2.0 and come as diffusers'
+``WanTransformer3DModel`` and ``AutoencoderKLWan``.
+
+::
+
+    V_L ─ pixel unshuffle ─ z~_L ─ transformer with routed attention ─ z^_H
+    z^_H ─ frozen VAE decoder ─ V^_H
+
+From the paper: one pass at a fixed timestep; pixel unshuffle in place of the VAE
+encoder; the transformer trained whole, the decoder frozen; heads routed, once and for
+all, to attend globally, within their frame, or within a spatio-temporal window, by a KL
+test (`upframe.nn.head_routing`); training from degradations that are constant over a
+clip to ones that change (`upframe.degradations.progressive`)::
+
+    frame:   softmax over (h', w') of q_{t,h,w} · k_{t,h',w'} / √d
+    window:  the same over |t'-t| <= P_t/2, |h'-h| <= P_h/2, |w'-w| <= P_w/2
+
+Where the paper is silent, this was chosen. None of it is measured against training at
+full size yet:
+
+* Unshuffling. The low-resolution video itself goes in, not its enlargement: the factor
+  is the decoder's 8 over the scale, so 2 for ×4. The decoder's 4 frames of a latent go
+  into channels, too; the first latent stands for one frame, which is repeated 4 times.
+  That makes 3·4·2·2 = 48 channels for Wan. A new patch embedding takes them, 196,608
+  weights more than Wan's for 16: 1,419,193,408 parameters instead of 1,418,996,800,
+  both 1.419 billion as in the paper's figure.
+* Prediction. The output is the normalised latent itself. The input is no latent, so
+  there is nothing a velocity could be a difference to.
+* Timestep 399 of 1000, as DOVE, a one-step model of the same group, has it.
+* Noise: none, as in the figure. ``noise_level`` s mixes (1 - s) of the input with s of
+  noise, drawn from the seed and the absolute number of the latent frame.
+* Prompt: one token of zeros. Wan pads prompts with zeros, and cross-attention to many
+  equal tokens is attention to one.
+* Window 3×9×9 tokens; routing by a threshold on the KL divergence or by a share.
+* Long clips: chunks of latent frames that overlap. The frames nearest to a cut are
+  thrown away, the next ones blended, latents go one by one through the decoder, which
+  is causal. Without global heads, chunks give exactly what the whole clip gives if
+  ``context`` is at least layers · (P_t // 2).
+
+Sizes and lengths are padded with the last row, column and frame, and cut again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, WeightsError
+from upframe.nn.head_routing import Routing
+from upframe.nn.noise import frame_noise
+from upframe.systems.components import (
+    check_files,
+    file_sha256,
+    find_folder,
+    read_component,
+)
+from upframe.systems.oasis_attention import global_routing, route
+from upframe.systems.oasis_decoders import make_decoder
+
+try:
+    from diffusers import AutoencoderKL, AutoencoderKLWan, WanTransformer3DModel
+except ImportError as error:
+    raise MissingExtraError("OASIS", "diffusion") from error
+
+# Shape letters: B clips, T frames, h w size of the input, C channels, L latent frames.
+
+CONFIG, ROUTING, PROMPT = "oasis.json", "routing.json", "prompt.safetensors"
+_AUTOENCODERS: Mapping[str, type[Any]] = {
+    kind.__name__: kind for kind in (AutoencoderKLWan, AutoencoderKL)
+}
+
+WAN_1_3B: Mapping[str, Any] = {
+    "patch_size": (1, 2, 2),
+    "num_attention_heads": 12,
+    "attention_head_dim": 128,
+    "in_channels": 16,
+    "out_channels": 16,
+    "text_dim": 4096,
+    "freq_dim": 256,
+    "ffn_dim": 8960,
+    "num_layers": 30,
+}
+"""Wan2.1-T2V-1.3B; the rest is diffusers' default. OASIS has 48 input channels."""
+
+
+class OasisConfig(BaseModel):
+    """What ``oasis.json`` says beside the components."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    scale: int = Field(default=4, ge=1)
+    """Output size over input size; divides the decoder's factor."""
+    timestep: float = Field(default=399.0, ge=0, le=1000)
+    noise_level: float = Field(default=0.0, ge=0, le=1)
+    """Share of noise in the input."""
+    autoencoder: Literal["AutoencoderKLWan", "AutoencoderKL"] = "AutoencoderKLWan"
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the components' files by path."""
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How a long clip is cut, in latent frames.
+
+    Raises:
+        UsageError: the numbers leave no frame of a chunk to itself.
+    """
+
+    length: int = 9
+    """Of a chunk; 9 are 33 frames of Wan."""
+    context: int = 1
+    """Thrown away on either side of a cut."""
+    blend: int = 2
+    """Faded from a chunk into the next."""
+
+    def __post_init__(self) -> None:
+        if min(self.context, self.blend) < 0 or self.length <= 2 * (
+            self.context + self.blend
+        ):
+            raise UsageError(
+                f"Chunks of {self.length} latent frames cannot overlap by "
+                f"2 x {self.context} + {self.blend}.",
+                "Make chunks longer than twice context and blend together.",
+            )
+
+
+class OASIS(nn.Module):
+    """The system.
+
+    Args:
+        transformer: diffusers' ``WanTransformer3DModel``; its self-attention is
+            rerouted in place.
+        vae: diffusers' ``AutoencoderKLWan``, or an autoencoder of pictures; is frozen.
+        config: scale and fixed inputs.
+        routing: of the heads; None leaves all global.
+        prompt: (1, tokens, text_dim) embedding; None for a token of zeros.
+
+    Raises:
+        WeightsError: the components do not fit together.
+    """
+
+    prompt: Tensor
+
+    def __init__(
+        self,
+        transformer: Any,
+        vae: Any,
+        config: OasisConfig | None = None,
+        routing: Routing | None = None,
+        prompt: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config or OasisConfig()
+        self.transformer = transformer
+        self.vae = vae.requires_grad_(False).eval()
+        self.decoder = make_decoder(vae)
+        self.scale = self.config.scale
+        self._check_components(prompt)
+        if prompt is None:
+            prompt = torch.zeros(1, 1, transformer.config.text_dim)
+        self.register_buffer("prompt", prompt)
+        self.set_routing(routing or global_routing(transformer))
+
+    def _check_components(self, prompt: Tensor | None) -> None:
+        decoder, config = self.decoder, self.transformer.config
+        if decoder.spatial % self.scale:
+            raise WeightsError(
+                f"A scale of {self.scale} does not divide the decoder's factor of "
+                f"{decoder.spatial}.",
+                "Use another scale.",
+            )
+        if config.patch_size[0] != 1:
+            raise WeightsError(
+                f"The transformer's patches span {config.patch_size[0]} latent frames.",
+                "Use a transformer with patches of one.",
+            )
+        wanted = input_channels(self.scale, decoder.spatial, decoder.temporal)
+        if (config.in_channels, config.out_channels) != (wanted, decoder.channels):
+            raise WeightsError(
+                f"The transformer maps {config.in_channels} channels to "
+                f"{config.out_channels}; scale and decoder need {wanted} to "
+                f"{decoder.channels}.",
+                "Begin with OASIS.from_wan, or use components that belong together.",
+            )
+        if prompt is not None and (prompt.ndim, prompt.shape[-1]) != (
+            3,
+            config.text_dim,
+        ):
+            raise WeightsError(
+                f"The prompt is {tuple(prompt.shape)}, not (1, tokens, "
+                f"{config.text_dim}).",
+                "Use the embedding of the transformer's own text encoder.",
+            )
+
+    def set_routing(self, routing: Routing) -> None:
+        """Let each head see what the routing says.
+
+        Raises:
+            WeightsError: it belongs to another transformer.
+        """
+        route(self.transformer, routing)
+        self.routing = routing
+
+    def train(self, mode: bool = True) -> OASIS:
+        """Training mode for the transformer; the decoder is frozen."""
+        super().train(mode)
+        self.vae.eval()
+        return self
+
+    def forward(self, frames: Tensor, *, seed: int = 0) -> Tensor:
+        """Restore a clip as a whole.
+
+        Args:
+            frames: (B, T, 3, h, w), RGB in [0, 1]; any T, h and w.
+            seed: of the noise.
+
+        Returns:
+            (B, T, 3, scale * h, scale * w) around [0, 1], not clipped.
+
+        Raises:
+            UsageError: this is no clip.
+            RuntimeFailure: numbers left the range of the type.
+        """
+        if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+            raise UsageError(
+                f"A tensor of {tuple(frames.shape)} is no clip.",
+                "Give (B, T, 3, h, w).",
+            )
+        whole = Chunking(frames.shape[1] + 1, 0, 0)
+        return torch.stack(
+            list(self.stream(frames.unbind(1), chunking=whole, seed=seed)), dim=1
+        )
+
+    def stream(
+        self,
+        frames: Iterable[Tensor],
+        *,
+        chunking: Chunking | None = None,
+        first: int = 0,
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """Restore a clip of any length in memory that does not depend on it.
+
+        Args:
+            frames: (B, 3, h, w) each, RGB in [0, 1], all of one size.
+            chunking: how latent frames are cut; None for `Chunking()`.
+            first: number of the clip's first latent frame in its video, for the noise.
+            seed: of the noise.
+
+        Yields:
+            (B, 3, scale * h, scale * w) for each frame.
+
+        Raises:
+            UsageError: a frame has another shape than the first.
+            RuntimeFailure: numbers left the range of the type.
+        """
+        rest = iter(frames)
+        head = next(rest, None)
+        if head is None:
+            return
+        height, width = (side * self.scale for side in head.shape[-2:])
+        shown: deque[int] = deque()
+        inputs = self._inputs(chain((head,), rest), shown, first, seed)
+        decode = self.decoder.start()
+        for latent in self._predict(inputs, chunking or Chunking()):
+            pixels = decode(latent)[..., :height, :width].float()
+            _require_finite(pixels, "the decoder")
+            yield from (pixels[:, : shown.popleft()] * 0.5 + 0.5).unbind(1)
+
+    def latents(self, frames: Tensor, *, seed: int = 0) -> Tensor:
+        """What the transformer predicts for a clip as a whole.
+
+        Args:
+            frames: (B, T, 3, h, w), RGB in [0, 1].
+            seed: of the noise.
+
+        Returns:
+            (B, C, L, H / spatial, W / spatial) float32, normalised, sizes rounded up to
+            whole patches; L = 1 + (T - 1) / temporal, rounded up.
+        """
+        inputs = self._inputs(frames.unbind(1), deque(), 0, seed)
+        return self._pass(torch.cat(list(inputs), dim=2))
+
+    def _inputs(
+        self, frames: Iterable[Tensor], shown: deque[int], first: int, seed: int
+    ) -> Iterator[Tensor]:
+        """(B, C, 1, h', w') for each latent; appends to ``shown`` its true frames."""
+        factor = self.decoder.spatial // self.scale
+        patch = self.transformer.config.patch_size[1:]
+        share = self.config.noise_level
+        groups = frame_groups(frames, self.decoder.temporal)
+        for index, (group, real) in enumerate(groups, first):
+            shown.append(real)
+            x = pixel_unshuffle(_fill(group, [factor * side for side in patch]), factor)
+            x = x * 2 - 1
+            if share > 0:
+                noise = frame_noise(seed, [index], x.shape[1:]).to(x)
+                x = (1 - share) * x + share * noise
+            yield x
+
+    def _predict(self, inputs: Iterator[Tensor], cut: Chunking) -> Iterator[Tensor]:
+        """Latents one by one, of chunks that overlap by 2 * context + blend."""
+        held: list[Tensor] = []
+        tail: Tensor | None = None
+        while True:
+            held += islice(inputs, cut.length + 1 - len(held))
+            last = len(held) <= cut.length
+            chunk = self._pass(torch.cat(held[: cut.length], dim=2))
+            if tail is not None:
+                chunk = chunk[:, :, cut.context :]
+                chunk = torch.cat(
+                    (_fade(tail, chunk[:, :, : cut.blend]), chunk[:, :, cut.blend :]), 2
+                )
+            if last:
+                yield from _each(chunk)
+                return
+            chunk = chunk[:, :, : chunk.shape[2] - cut.context]
+            keep = chunk.shape[2] - cut.blend
+            yield from _each(chunk[:, :, :keep])
+            tail = chunk[:, :, keep:]
+            del held[: cut.length - 2 * cut.context - cut.blend]
+
+    def _pass(self, x: Tensor) -> Tensor:
+        """The one pass: (B, C, L, h', w') to latents (B, C', L, h', w'), float32."""
+        patch, limit = self.transformer.config.patch_size, _most_patches(self)
+        if any(side // p > limit for side, p in zip(x.shape[2:], patch, strict=True)):
+            raise UsageError(
+                f"A chunk of {'x'.join(map(str, x.shape[2:]))} latents is larger than "
+                f"the transformer's {limit} patches along an axis.",
+                "Use shorter chunks or smaller frames.",
+            )
+        kind = self.transformer.patch_embedding.weight.dtype
+        timestep = x.new_full((len(x),), self.config.timestep, dtype=torch.float32)
+        prompt = self.prompt.to(kind).expand(len(x), -1, -1)
+        out: Tensor = self.transformer(x.to(kind), timestep, prompt, return_dict=False)[
+            0
+        ].float()
+        _require_finite(out, "the transformer")
+        return out
+
+    @classmethod
+    def from_wan(
+        cls,
+        source: str | Path,
+        *,
+        config: OasisConfig | None = None,
+        pins: Mapping[str, str] | None = None,
+        dtype: torch.dtype = torch.float32,
+        commit: str | None = None,
+        offline: bool = False,
+        mirror: str | None = None,
+    ) -> OASIS:
+        """Begin training from Wan2.1 in diffusers' layout.
+
+        The transformer's patch embedding is new and random; the rest is Wan's.
+
+        Args:
+            source: a folder with ``transformer`` and ``vae``, or a hub id.
+            config: scale and fixed inputs.
+            pins: path in the folder to SHA-256, of the files to check.
+            dtype: of the weights.
+            commit: see `find_folder`; likewise ``offline`` and ``mirror``.
+
+        Raises:
+            UsageError, WeightsError: as `find_folder`, `check_files`, `read_component`.
+        """
+        parts = ("transformer", "vae")
+        folder = find_folder(
+            source, commit=commit, offline=offline, mirror=mirror, parts=parts
+        )
+        check_files(folder, pins or {})
+        transformer = read_component(
+            WanTransformer3DModel, folder, "transformer", dtype
+        )
+        vae = read_component(AutoencoderKLWan, folder, "vae", dtype)
+        config = config or OasisConfig()
+        decoder, old = make_decoder(vae), transformer.patch_embedding
+        channels = input_channels(config.scale, decoder.spatial, decoder.temporal)
+        transformer.patch_embedding = nn.Conv3d(
+            channels, old.out_channels, old.kernel_size, old.stride, dtype=dtype
+        )
+        transformer.register_to_config(in_channels=channels)
+        return cls(transformer, vae, config).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        routing: Path | None = None,
+        pin: str | None = None,
+        commit: str | None = None,
+        offline: bool = False,
+        mirror: str | None = None,
+    ) -> OASIS:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Every file is compared with the SHA-256 in ``oasis.json``.
+
+        Args:
+            source: a folder or a hub id.
+            dtype: of the weights; bfloat16 rather than float16, whose range is small.
+            routing: a routing file to use instead of the folder's.
+            pin: SHA-256 of ``oasis.json``, which pins everything.
+            commit: see `find_folder`; likewise ``offline`` and ``mirror``.
+
+        Raises:
+            UsageError: a hub id without a commit.
+            WeightsError: a component is missing, damaged, or does not fit.
+        """
+        folder = find_folder(source, commit=commit, offline=offline, mirror=mirror)
+        check_files(folder, {} if pin is None else {CONFIG: pin})
+        config = _read_config(folder / CONFIG)
+        check_files(folder, config.files)
+        kind = _AUTOENCODERS[config.autoencoder]
+        transformer = read_component(
+            WanTransformer3DModel, folder, "transformer", dtype
+        )
+        vae = read_component(kind, folder, "vae", dtype)
+        heads = Routing.load(routing or folder / ROUTING)
+        prompt = load_file(folder / PROMPT)["prompt"]
+        return cls(transformer, vae, config, heads, prompt).eval()
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write components, routing, prompt, and ``oasis.json`` with their SHA-256.
+
+        Raises:
+            UsageError: the autoencoder is none of diffusers'.
+        """
+        name = type(self.vae).__name__
+        if name not in _AUTOENCODERS:
+            raise UsageError(
+                f"An autoencoder of type {name} cannot be saved with the system.",
+                f"Use one of {', '.join(_AUTOENCODERS)}.",
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self.transformer.save_pretrained(folder / "transformer")
+        self.vae.save_pretrained(folder / "vae")
+        self.routing.save(folder / ROUTING)
+        save_file({"prompt": self.prompt.contiguous()}, folder / PROMPT)
+        written = [
+            folder / ROUTING,
+            folder / PROMPT,
+            *(folder / "transformer").iterdir(),
+            *(folder / "vae").iterdir(),
+        ]
+        files = {
+            path.relative_to(folder).as_posix(): file_sha256(path)
+            for path in sorted(written)
+        }
+        config = self.config.model_copy(update={"autoencoder": name, "files": files})
+        (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n")
+
+
+def input_channels(scale: int, spatial: int, temporal: int) -> int:
+    """Channels of the unshuffled input for a decoder of these factors."""
+    return int(3 * temporal * (spatial // scale) ** 2)
+
+
+def frame_groups(
+    frames: Iterable[Tensor], temporal: int
+) -> Iterator[tuple[Tensor, int]]:
+    """The frames of each latent, as a causal autoencoder groups them.
+
+    The first stands alone and is repeated; a last group that is not full repeats its
+    last frame.
+
+    Args:
+        frames: (B, 3, h, w) each.
+        temporal: frames of a group.
+
+    Yields:
+        (B, temporal, 3, h, w), and how many of the decoded frames are to be shown.
+
+    Raises:
+        UsageError: a frame has another shape than the first.
+    """
+    group: list[Tensor] = []
+    shape: torch.Size | None = None
+    for frame in frames:
+        if shape is None:
+            shape = frame.shape
+            yield torch.stack([frame] * temporal, dim=1), 1
+            continue
+        if frame.shape != shape:
+            raise UsageError(
+                f"A frame is {tuple(frame.shape)}, the first was {tuple(shape)}.",
+                "All frames of a clip have one size.",
+            )
+        group.append(frame)
+        if len(group) == temporal:
+            yield torch.stack(group, dim=1), temporal
+            group = []
+    if group:
+        full = [*group, *[group[-1]] * (temporal - len(group))]
+        yield torch.stack(full, dim=1), len(group)
+
+
+def pixel_unshuffle(group: Tensor, factor: int) -> Tensor:
+    """Frames and pixels of a group into channels.
+
+    Args:
+        group: (B, t, 3, h, w), h and w multiples of the factor.
+        factor: pixels of a latent along each side.
+
+    Returns:
+        (B, t * 3 * factor², 1, h / factor, w / factor).
+    """
+    return F.pixel_unshuffle(group.flatten(1, 2), factor)[:, :, None]
+
+
+def _fill(group: Tensor, multiples: list[int]) -> Tensor:
+    """Repeat the last row and column until the sides are multiples."""
+    down, right = (
+        -side % multiple
+        for side, multiple in zip(group.shape[-2:], multiples, strict=True)
+    )
+    return F.pad(group, (0, right, 0, down, 0, 0), mode="replicate")
+
+
+def _each(latents: Tensor) -> Iterator[Tensor]:
+    """(B, C, L, h, w) to L of (B, C, 1, h, w)."""
+    return (latents[:, :, i : i + 1] for i in range(latents.shape[2]))
+
+
+def _fade(before: Tensor, after: Tensor) -> Tensor:
+    """From one to the other over the third axis."""
+    count = before.shape[2]
+    share = torch.arange(1, count + 1, device=before.device) / (count + 1)
+    return torch.lerp(before, after, share.view(1, 1, -1, 1, 1).to(before))
+
+
+def _most_patches(system: OASIS) -> int:
+    return int(system.transformer.config.rope_max_seq_len)
+
+
+def _require_finite(x: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise RuntimeFailure(
+            f"Numbers from {what} left the range of their type, or were no numbers.",
+            "Load the system with dtype=torch.bfloat16 or torch.float32.",
+        )
+
+
+def _read_config(path: Path) -> OasisConfig:
+    try:
+        config = OasisConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Name a folder that OASIS.save_pretrained wrote; begin with from_wan.",
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WeightsError(
+            f"{path} is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}.",
+            "Copy the folder again, or update upframe.",
+        ) from error
+    for part in (ROUTING, PROMPT, "transformer/", "vae/"):
+        if not any(name.startswith(part) for name in config.files):
+            raise WeightsError(
+                f"{path} names no files of {part.rstrip('/')}.",
+                "Write the folder with OASIS.save_pretrained.",
+            )
+    return config
