@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
@@ -219,7 +221,7 @@ def test_videos_are_decoded_when_they_are_asked_for(
 
 def test_training_takes_these_data_sets(tmp_path: Path) -> None:
     root = reds(tmp_path / "reds")
-    cache = ClipCache.build(root, tmp_path / "cache", most=2, split="train")
+    cache = ClipCache.build(root, tmp_path / "cache", most=2)  # without REDS4
     assert cache.names == ["001", "265"]
     assert [c.shape for c in cache.clips] == [(2, 32, 48, 3)] * 2
     names = numbered(3)
@@ -252,3 +254,17 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
     write(tmp_path / "clips/a", ["1.png"], (8, 8))
     with pytest.raises(InputError, match="differ in size"):
         ClipCache.build(tmp_path / "clips", tmp_path)
+
+
+def test_pictures_and_caches_need_no_pyav(tmp_path: Path) -> None:
+    reds(tmp_path)
+    code = (
+        "import sys; sys.modules['av'] = None\n"
+        "from pathlib import Path\n"
+        "from upframe.datasets.clips import ClipCache\n"
+        "from upframe.datasets.pairs import PairCache\n"
+        f"root = Path({str(tmp_path)!r})\n"
+        "ClipCache.build(root, root / 'cache')\n"
+        "PairCache.build(root, root / 'cache', 4, 8)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

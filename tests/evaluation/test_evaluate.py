@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -162,13 +163,14 @@ def test_the_command(
         *("--report", str(clips / "scores")),
     )
     assert code == 0
+    assert read_picture(clips / "scores" / "report.png").shape == (312, 1080, 3)
     assert "| a | 3 |" in (clips / "scores" / "report.md").read_text(encoding="utf-8")
     assert json.loads(out)["clips"]["a"].keys() == {"ssim", "frames"}
     code, out, err = run("--protocol", "vid4")
     assert [line.split()[0] for line in out.splitlines()] == ["a", "b", "mean"]
     assert "made from gt" in err
     assert "ssim: structural similarity" in err
-    code, out, err = run("--protocol", "vid4", "--metrics", "vmaf")
+    code, out, err = run("--protocol", "vid4", "--metrics", "mos")
     assert (code, out) == (2, "")
     assert "psnr, ssim" in err
 
@@ -191,7 +193,7 @@ def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no protocol"):
         run(clips, protocol="vid5")
     with pytest.raises(UsageError, match="no metric"):
-        run(clips, metrics=["psnr", "vmaf"])
+        run(clips, metrics=["psnr", "mos"])
     with pytest.raises(UsageError, match="frames"):
         run(clips, frames=0)
     with pytest.raises(InputError, match="no folder gt"):
@@ -206,3 +208,57 @@ def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
         Image.new("RGB", (9, 9)).save(clips / "lq" / "a" / f"{number}.png")
     with pytest.raises(InputError, match="not the model's scale"):
         run(clips)
+
+
+def _save(folder: Path, names: list[str], size: tuple[int, int] = (32, 48)) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(len(str(folder)))
+    for name in names:
+        picture = to_uint8(imresize(rng.random((8, 12, 3)), size=size))
+        Image.fromarray(picture).save(folder / name)
+
+
+def test_reds_and_vimeo90k_as_they_are_downloaded(tmp_path: Path) -> None:
+    for clip in ("000", "001", "020"):
+        _save(tmp_path / "reds/train_sharp" / clip, ["0.png", "1.png"])
+        small = tmp_path / "reds/train_sharp_bicubic/X4" / clip
+        _save(small, ["0.png", "1.png"], (8, 12))
+    report = evaluate(model="bicubic", data=tmp_path / "reds", protocol="reds4")
+    assert [clip.name for clip in report.clips] == ["000", "020"]
+    assert "taken from lq" in report.settings
+    assert "2 clips, 4 frames through the model" in report.settings
+    for clip in ("00001/0001", "00001/0266"):
+        names = [f"im{k}.png" for k in range(1, 8)]
+        _save(tmp_path / "vimeo/sequences" / clip, names)
+    (tmp_path / "vimeo/sep_testlist.txt").write_text("00001/0266\n")
+    report = evaluate(
+        model="bicubic", data=tmp_path / "vimeo", protocol="vimeo90k", metrics=["psnr"]
+    )
+    middle = read_picture(tmp_path / "vimeo/sequences/00001/0266/im4.png")
+    result = to_uint8(imresize(bicubic_down(middle, 4) / 255.0, 4))
+    assert report.mean["psnr"] == pytest.approx(psnr(result, middle), abs=0.02)
+    fast = tmp_path / "sep_fast_testset.txt"
+    fast.write_text("00001/0001\n")
+    report = evaluate(
+        model="bicubic", data=tmp_path / "vimeo", protocol="vimeo90k", meta=fast
+    )
+    assert [clip.name for clip in report.clips] == ["00001/0001"]
+
+
+def test_the_low_resolution_side_may_lie_elsewhere(clips: Path, tmp_path: Path) -> None:
+    grey = tmp_path / "grey"
+    for clip, count in (("a", 3), ("b", 1)):
+        (grey / clip).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (16, 12)).save(grey / clip / f"{number}.png")
+    report = evaluate(model="bicubic", data=clips, protocol="vid4", low=grey)
+    made = evaluate(model="bicubic", data=clips, protocol="vid4")
+    assert "taken from lq" in report.settings
+    assert report.mean["psnr"] < made.mean["psnr"] - 5
+
+
+def test_real_footage_may_be_a_video(clip: Callable[..., Path], tmp_path: Path) -> None:
+    path = clip("in.mkv", frames=5)
+    report = evaluate(model="bicubic", data=path, protocol="real", metrics=["ewarp"])
+    assert [(c.name, c.frames) for c in report.clips] == [("in.mkv", 5)]
+    assert len(report.clips[0].per_frame["ewarp"]) == 4

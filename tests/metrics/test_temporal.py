@@ -65,6 +65,30 @@ def test_what_is_hidden_does_not_count() -> None:
     assert np.isnan(warping_error(frame, frame, far, -far))
 
 
+@pytest.mark.parametrize(
+    ("length", "apart", "seen"),
+    [(0.0, 0.7, True), (0.0, 0.72, False), (10.0, 1.5, True), (10.0, 1.7, False)],
+)
+def test_flows_may_disagree_by_the_square_of_their_lengths(
+    length: float, apart: float, seen: bool
+) -> None:
+    # 0.01 * (10² + 10²) + 0.5 is 1.58²; of lengths alone it would be 0.7
+    forward = np.zeros((20, 60, 2), np.float32) + np.float32([length, 0])
+    back = -forward + np.float32([0, apart])
+    assert visible(forward, back)[:, :40].all() == seen
+    assert visible(forward, back)[:, :40].any() == seen
+
+
+def test_an_edge_of_motion_is_the_pixel_before_it() -> None:
+    flow = np.zeros((20, 30, 2), np.float32)
+    flow[:, 12:] = (0.06, 0)
+    mask = visible(flow, -flow)
+    assert np.flatnonzero(~mask[3]).tolist() == [11, 29]
+    # as fast as this, the same step of 0.06 pixels is no edge
+    fast = flow + np.float32([4, 0])
+    assert visible(fast, -fast)[3, :20].all()
+
+
 def test_sizes_must_agree() -> None:
     flow = np.zeros((20, 20, 2), np.float32)
     frame = np.zeros((20, 21, 3), np.uint8)

@@ -11,7 +11,7 @@ import typer
 from upframe.cli import console
 from upframe.evaluation.evaluate import ClipScore
 from upframe.evaluation.evaluate import evaluate as run
-from upframe.evaluation.report import write_report
+from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 
 
 def evaluate(
@@ -19,21 +19,37 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder with gt/<clip>/*.png and perhaps lq/<clip>/*.png; for sisr "
-            "with *.png; for real with <clip>/*.png."
+            help="Folder with gt/<clip>/*.png and perhaps lq/<clip>/*.png, or REDS, "
+            "Vimeo-90K, Vid4 or an LMDB as BasicSR has them; for sisr with *.png; for "
+            "real with <clip>/*.png, or a video."
         ),
     ],
     protocol: Annotated[str, typer.Option(help="sisr, vid4, reds4, vimeo90k or real.")],
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Some of psnr,ssim,lpips,dists,niqe,tof,tlp,ewarp; for real of "
+            help="Some of psnr,ssim,lpips,dists,niqe,tof,tlp,ewarp,vmaf; for real of "
             "niqe,ewarp. Default: psnr,ssim."
         ),
+    ] = None,
+    low: Annotated[
+        Path | None,
+        typer.Option("--lq", help="Low-resolution side, if it is not in --data."),
+    ] = None,
+    meta: Annotated[
+        Path | None,
+        typer.Option(help="meta_info_*.txt or list that names the clips that count."),
     ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Only the first frames of each clip.")
     ] = None,
+    chunk_frames: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Longer clips go through temporal models in chunks of this length.",
+        ),
+    ] = DEFAULT_CHUNK_LENGTH,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
     threads: Annotated[
@@ -45,11 +61,14 @@ def evaluate(
     ] = None,
     report_folder: Annotated[
         Path | None,
-        typer.Option("--report", help="Write report.md and report.json there."),
+        typer.Option("--report", help="Write report.md, .json and .png there."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Score a model on a test set as published tables do."""
+    if report_folder is not None:
+        # Now rather than at the end: a package that draws may be missing.
+        from upframe.evaluation.report import write_report
     names = None
     if metrics is not None:
         names = [name.strip() for name in metrics.split(",") if name.strip()]
@@ -67,11 +86,14 @@ def evaluate(
         runtime=runtime,
         threads=threads,
         metric_weights=metric_weights,
+        low=low,
+        meta=meta,
+        chunk_frames=chunk_frames,
         progress=None if as_json else show,
     )
     if report_folder is not None:
         table, _ = write_report(report, report_folder)
-        console.say(f"wrote {table} and report.json beside it")
+        console.say(f"wrote {table}, and numbers and a plot beside it")
     if as_json:
         console.emit(report.to_dict())
         return

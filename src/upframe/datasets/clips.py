@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.datasets.layouts import Split, find_layout, open_dataset
+from upframe.datasets.layouts import Split, find_layout, open_training
 from upframe.datasets.pictures import Picture
 from upframe.errors import InputError
 
@@ -37,7 +37,7 @@ class ClipCache:
 
     @classmethod
     def build(
-        cls, videos: Path, folder: Path, most: int = 64, *, split: Split = "all"
+        cls, videos: Path, folder: Path, most: int = 64, *, split: Split | None = None
     ) -> ClipCache:
         """Open the cache of some clips, making it if it is not there.
 
@@ -46,7 +46,8 @@ class ClipCache:
                 :func:`upframe.datasets.layouts.open_dataset`.
             folder: where caches live; this one gets a folder of its own in it.
             most: frames kept of each clip, from its beginning.
-            split: part of the data set, for layouts that know parts.
+            split: part of the data set; None for its training part, where the layout
+                knows parts.
 
         Raises:
             InputError: if there are no videos or one cannot be decoded.
@@ -56,7 +57,7 @@ class ClipCache:
                 f"{videos} holds no videos, but single pictures.",
                 "Put the frames of each clip into a folder of its own.",
             )
-        sources = open_dataset(videos, split=split)
+        sources = open_training(videos, split)
         files = {clip.name: clip.high for clip in sources if clip.high is not None}
         state = [(name, frames.size()) for name, frames in files.items()]
         key = hashlib.sha256(repr((_VERSION, most, state)).encode()).hexdigest()

@@ -183,12 +183,7 @@ class Clip:
         """
         if self.high is None:
             return self._frames[number], None
-        high = crop_to_multiple(self.high[number], scale)
-        if 0 in high.shape:
-            raise InputError(
-                f"{self.high.where(number)} is smaller than the model's scale {scale}.",
-                "Leave it out of the test set.",
-            )
+        high = self.truth(number, scale)
         if self.low is None:
             return bicubic_down(high, scale), high
         low = self.low[number]
@@ -199,3 +194,14 @@ class Clip:
                 "Use data of this scale, or leave lq away.",
             )
         return low, high
+
+    def truth(self, number: int, scale: int) -> Picture:
+        """The ground truth of one frame alone, as from :meth:`read`."""
+        assert self.high is not None
+        high = crop_to_multiple(self.high[number], scale)
+        if 0 in high.shape:
+            raise InputError(
+                f"{self.high.where(number)} is smaller than the model's scale {scale}.",
+                "Leave it out of the test set.",
+            )
+        return high

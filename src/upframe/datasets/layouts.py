@@ -36,6 +36,8 @@ REDS4 = ("000", "011", "015", "020")
 """Clips of REDS's training part that the field tests on."""
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 
+_SPLIT = ("reds", "vimeo90k")
+"""Layouts that know parts."""
 _HIGH = ("gt", "hr")
 _LOW = ("lq", "lr", "bix4", "sharp_bicubic", "bdx4")
 """Folder names in lower case; the first that is there counts."""
@@ -102,14 +104,14 @@ def open_dataset(
             f"Use one of: auto, {', '.join(get_args(Layout))}.",
         )
     kind = find_layout(path) if layout == "auto" else layout
-    if split != "all" and kind not in ("reds", "vimeo90k"):
+    if split != "all" and kind not in _SPLIT:
         raise UsageError(
             f"The layout {kind} of {path} has no split {split!r}.",
             "Only reds and vimeo90k have; leave the split away.",
         )
     highs, lows = _sides(path, kind)
     if low is not None:
-        lows = open_side(low)
+        lows = _pictures(low) if kind == "pictures" else _side(low)
     if kind == "reds" and split != "all":
         highs = {k: v for k, v in highs.items() if (k in REDS4) == (split == "val")}
     if kind == "vimeo90k" and split != "all" and meta is None:
@@ -131,6 +133,36 @@ def open_dataset(
     return tuple(Clip(name, highs[name], lows.get(name)) for name in sorted(highs))
 
 
+def open_training(path: Path, split: Split | None = None) -> tuple[Clip, ...]:
+    """Clips to train on: without those that the field tests on, where the layout tells.
+
+    Args:
+        path: as for :func:`open_dataset`.
+        split: None for ``train`` where the layout knows parts, else ``all``.
+    """
+    layout = find_layout(path)
+    if split is None:
+        split = "train" if layout in _SPLIT else "all"
+    return open_dataset(path, layout, split=split)
+
+
+def open_footage(path: Path) -> tuple[Clip, ...]:
+    """Clips without ground truth, sorted by name.
+
+    Args:
+        path: a video file; a folder or LMDB of clips; a folder with ``lq``. The
+            pictures of one folder are one clip.
+
+    Raises:
+        InputError: there are none.
+    """
+    if path.is_file():
+        lows = _videos(path)
+    else:
+        lows = _side((path.is_dir() and _child(path, _LOW)) or path)
+    return tuple(Clip(name, None, lows[name]) for name in sorted(lows))
+
+
 def _sides(
     path: Path, layout: Layout
 ) -> tuple[Mapping[str, Frames], Mapping[str, Frames]]:
@@ -141,7 +173,7 @@ def _sides(
             raise InputError(
                 f"{path} has no folder gt.", "Put the clips in DIR/gt/<clip>/*.png."
             )
-        return open_side(high), open_side(low) if low else {}
+        return _side(high), _side(low) if low else {}
     if layout == "vimeo90k":
         found = [p for p in sorted(path.glob("sequences*LR*")) if p.is_dir()]
         return _folders(path / "sequences"), _folders(found[0]) if found else {}
@@ -156,13 +188,9 @@ def _sides(
     return _folders(path), {}
 
 
-def open_side(path: Path) -> Mapping[str, Frames]:
+def _side(path: Path) -> Mapping[str, Frames]:
     """The clips of one side by name: of an LMDB, or folders and videos, mixed if need
-    be.
-
-    Raises:
-        InputError: there are none.
-    """
+    be."""
     if is_lmdb(path):
         return open_lmdb(path)
     if not path.is_dir():

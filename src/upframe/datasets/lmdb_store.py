@@ -29,7 +29,7 @@ class Store:
         try:
             import lmdb
         except ImportError as error:
-            raise MissingExtraError("Reading LMDB", "train") from error
+            raise MissingExtraError("Reading LMDB", "metrics") from error
         self.folder = folder
         try:
             self._environment: Any = lmdb.open(

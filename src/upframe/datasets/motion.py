@@ -24,7 +24,9 @@ photograph, up to a factor."""
 class MotionConfig(BaseModel):
     """What cameras and layers do; all lengths in output pixels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
     still: float = Field(default=0.05, ge=0, le=1)
     """Part of the clips whose camera does not move."""

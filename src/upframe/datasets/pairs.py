@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.frames import Frames
-from upframe.datasets.layouts import Split, open_dataset
+from upframe.datasets.layouts import Split, open_training
 from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import crop_to_multiple
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
@@ -76,7 +76,7 @@ class PairCache:
         least: int,
         degradation: BIConfig | BDConfig | RealConfig | None = None,
         *,
-        split: Split = "all",
+        split: Split | None = None,
     ) -> PairCache:
         """Open the cache of a folder of pictures, making it if it is not there.
 
@@ -89,14 +89,15 @@ class PairCache:
             scale: integer factor of the degradation.
             least: pictures whose low-resolution side is smaller are left out.
             degradation: bicubic when None.
-            split: part of the data set, for layouts that know parts.
+            split: part of the data set; None for its training part, where the layout
+                knows parts.
 
         Raises:
             InputError: if no picture is large enough or one cannot be read.
         """
         sources = [
             (clip.name if len(clip) > 1 else clip.high.name(0), clip.high)
-            for clip in open_dataset(pictures, split=split)
+            for clip in open_training(pictures, split)
             if clip.high is not None
         ]
         state = [(name, frames.size()) for name, frames in sources]

@@ -8,22 +8,37 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from upframe.datasets.frames import Clip
+from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
 from upframe.engine.models import resolve_model
 from upframe.errors import InputError, RuntimeFailure, UsageError
-from upframe.evaluation.clips import Clip, Picture, find_clips, missing_clips
-from upframe.evaluation.protocols import Protocol, find_protocol
+from upframe.evaluation.clips import find_clips, missing_clips
+from upframe.evaluation.protocols import find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, choose_metrics, mean
+from upframe.planning.chunks import Chunk, chunks_of
+from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.make import open_runtime
+
+_KEPT = 32
+"""Ground truths kept for outputs that a model owes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,9 @@ def evaluate(
     runtime: str = "auto",
     threads: int | None = None,
     metric_weights: Path | str | None = None,
+    low: Path | str | None = None,
+    meta: Path | str | None = None,
+    chunk_frames: int = DEFAULT_CHUNK_LENGTH,
     progress: Callable[[ClipScore], None] | None = None,
 ) -> EvaluationReport:
     """Score a model.
@@ -96,8 +114,9 @@ def evaluate(
     Args:
         model: name of a model or preset, or a weight file.
         data: for ``sisr`` a folder of pictures; else a folder with ``gt/<clip>/`` and
-            perhaps ``lq/<clip>/``. What is not in ``lq`` is made from ``gt``. For
-            ``real`` a folder with ``lq/<clip>/`` or ``<clip>/``.
+            perhaps ``lq/<clip>/``, or REDS, Vimeo-90K, Vid4 or an LMDB as BasicSR has
+            them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
+            ``lq/<clip>/`` or ``<clip>/``, or a video.
         protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k`` or ``real``.
         metrics: names of :data:`upframe.evaluation.scoring.METRICS`; None for ``psnr``
             (dB) and ``ssim`` (at most 1). ``real`` has ``niqe`` and ``ewarp``, and for
@@ -108,6 +127,11 @@ def evaluate(
         threads: likewise.
         metric_weights: folder with the weights of ``lpips``, ``tlp``, ``dists`` and
             ``niqe``; None to look where :func:`upframe.metrics.files.find_file` says.
+        low: folder or LMDB of the low-resolution side, where ``data`` lacks it.
+        meta: file that names the clips that count, as ``meta_info_*.txt`` of BasicSR.
+        chunk_frames: longer clips go through models that look at several frames in
+            chunks of this length, with the context that the model's card names, so that
+            memory stays bounded.
         progress: is called after every clip.
 
     Returns:
@@ -131,29 +155,47 @@ def evaluate(
             "their frames cannot be limited.",
             "Leave --frames away.",
         )
-    clips = find_clips(Path(data), rules)
+    if chunk_frames < 1:
+        raise UsageError(
+            f"chunk_frames must be at least 1, got {chunk_frames}.", "Use 1 or more."
+        )
+    clips = find_clips(
+        Path(data),
+        rules,
+        low=None if low is None else Path(low),
+        meta=None if meta is None else Path(meta),
+    )
     chosen = resolve_model("balanced", model)
     runner = open_runtime(
         chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
     )
-    scale = chosen.card.scale
+    scale = runner.card.scale
     scoring = Scoring(
         names, rules, scale, None if metric_weights is None else Path(metric_weights)
     )
-    low, _ = clips[0].read(0, scale)
-    _Timed(runner).warm_up(low)
-    seconds, count = 0.0, 0
+    timed = _Timed(runner)
+    timed.warm_up(clips[0].read(0, scale)[0])
+    total, longest = 0, 0
     results = []
     for clip in clips:
-        session = _Timed(runner)
-        result = _score_clip(clip, session, rules, scoring.clip(), frames)
-        seconds, count = seconds + session.seconds, count + session.frames
+        count = min(frames or len(clip), len(clip))
+        total, longest = total + count, max(longest, count)
+        wanted = (count // 2,) if rules.frames == "middle" else range(count)
+        chunks = chunks_of((), count, chunk_frames, runner.card.context)
+        outputs = chain.from_iterable(_outputs(clip, c, timed) for c in chunks)
+        result = _score_clip(clip, outputs, wanted, scoring.clip())
         results.append(result)
         if progress is not None:
             progress(result)
-    settings = rules.describe(scale, made=any(not clip.low for clip in clips))
+    settings = rules.describe(scale, made=any(clip.low is None for clip in clips))
+    settings += f"; {len(clips)} {rules.layout}, {total} frames through the model"
     if missing := missing_clips(clips, rules):
         settings += f"; of the published set {', '.join(missing)} are missing"
+    if runner.card.context and longest > chunk_frames:
+        settings += (
+            f"; in chunks of {chunk_frames} frames that see {runner.card.context} more "
+            "on each side"
+        )
     if frames is not None:
         settings += f"; only the first {frames} frames of each clip"
     for name in names:
@@ -166,7 +208,7 @@ def evaluate(
         settings=settings,
         mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
-        ms_per_frame=1e3 * seconds / count,
+        ms_per_frame=1e3 * timed.seconds / total,
         definitions=scoring.definitions,
     )
 
@@ -176,20 +218,22 @@ def _finite(value: float) -> float | None:
 
 
 class _Timed:
-    """A session on 8-bit frames that knows how long the model took."""
+    """Sessions on 8-bit frames that know how long the model took."""
 
     def __init__(self, runner: Runtime) -> None:
+        self._runner = runner
         self._session = runner.session()
         self.scale = runner.card.scale
-        self.frames = 0
-        """Frames that were given."""
         self.seconds = 0.0
         """Time inside the model."""
+
+    def begin(self) -> None:
+        """Start a session."""
+        self._session = self._runner.session()
 
     def push(self, low: Picture) -> list[Picture]:
         """Give (h, w, 3), get what is ready, (s*h, s*w, 3)."""
         frame = np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
-        self.frames += 1
         return self._timed(lambda: self._session.push(frame))
 
     def flush(self) -> list[Picture]:
@@ -197,9 +241,12 @@ class _Timed:
         return self._timed(self._session.flush)
 
     def warm_up(self, low: Picture) -> None:
-        """Run one frame and forget it: the first run of a model prepares the others."""
-        self.push(low)
+        """Run two frames and forget them: the first run of a model prepares the others,
+        and one frame has no motion."""
+        for _ in range(2):
+            self.push(low)
         self.flush()
+        self.seconds = 0.0
 
     def _timed(self, call: Callable[[], list[FloatFrame]]) -> list[Picture]:
         begin = time.perf_counter()
@@ -208,47 +255,63 @@ class _Timed:
         return [to_uint8(output) for output in outputs]
 
 
-def _score_clip(
-    clip: Clip,
-    session: _Timed,
-    rules: Protocol,
-    scoring: ClipScoring,
-    frames: int | None,
-) -> ClipScore:
-    scale = session.scale
-    count = min(frames or len(clip), len(clip))
-    wanted = {count // 2} if rules.frames == "middle" else set(range(count))
-    truths: deque[Picture | None] = deque()
-    done = 0
+def _outputs(
+    clip: Clip, chunk: Chunk, model: _Timed
+) -> Iterator[tuple[int, Picture, Picture | None]]:
+    """Number, result and ground truth of a chunk's frames, in order.
 
-    def take(outputs: list[Picture]) -> None:
-        nonlocal done
-        for result in outputs:
-            truth = truths.popleft()
-            if done in wanted:
-                try:
-                    scoring.push(result, truth)
-                except ValueError as error:
-                    raise InputError(
-                        f"{(clip.high or clip.low)[done]} cannot be scored with "
-                        f"{error}.",
-                        "Leave it out of the test set, or the metric.",
-                    ) from error
+    A model may keep back all frames of a chunk; their ground truth is then read again
+    rather than kept.
+    """
+    model.begin()
+    kept: dict[int, Picture | None] = {}
+    done = chunk.context_start
+    for number in range(chunk.context_start, chunk.context_stop + 1):
+        if number < chunk.context_stop:
+            low, truth = clip.read(number, model.scale)
+            if len(kept) < _KEPT:
+                kept[number] = truth
+            results = model.push(low)
+        else:
+            results = model.flush()
+        for result in results:
+            truth = kept.pop(done, None)
+            if chunk.start <= done < chunk.stop:
+                if truth is None and clip.high is not None:
+                    truth = clip.truth(done, model.scale)
+                yield done, result, truth
             done += 1
-
-    for number in range(count):
-        low, truth = clip.read(number, scale)
-        truths.append(truth)
-        take(session.push(low))
-    take(session.flush())
-    if done != count:
+    if done != chunk.context_stop:
         raise RuntimeFailure(
-            f"The model made {done} of {count} frames of {clip.name}.",
+            f"The model made {done - chunk.context_start} of "
+            f"{chunk.context_stop - chunk.context_start} frames of {clip.name}.",
             "Report this with the name of the model.",
         )
+
+
+def _score_clip(
+    clip: Clip,
+    outputs: Iterable[tuple[int, Picture, Picture | None]],
+    wanted: Container[int],
+    scoring: ClipScoring,
+) -> ClipScore:
+    count = 0
+    with closing(scoring):
+        for number, result, truth in outputs:
+            if number not in wanted:
+                continue
+            count += 1
+            try:
+                scoring.push(result, truth)
+            except ValueError as error:
+                raise InputError(
+                    f"{clip.where(number)} cannot be scored with {error}.",
+                    "Leave it out of the test set, or the metric.",
+                ) from error
+        scoring.finish()
     return ClipScore(
         clip.name,
-        len(wanted),
+        count,
         {name: mean(values) for name, values in scoring.values.items()},
         {name: tuple(values) for name, values in scoring.values.items()},
     )

@@ -1,4 +1,5 @@
-"""The result of an evaluation as files: a table for people, numbers for programs."""
+"""The result of an evaluation as files: a table and a plot for people, numbers for
+programs."""
 
 from __future__ import annotations
 
@@ -10,27 +11,36 @@ from typing import Any
 
 from upframe.errors import OutputError
 from upframe.evaluation.evaluate import EvaluationReport
+from upframe.evaluation.plot import write_plot
 
 
 def write_report(report: EvaluationReport, folder: Path) -> tuple[Path, Path]:
-    """Write ``report.md`` and ``report.json``; older ones of these names are replaced.
+    """Write ``report.md``, ``report.json`` and, if anything was scored, ``report.png``;
+    older ones of these names are replaced.
 
     Args:
         report: the scores.
         folder: is made if missing.
 
     Returns:
-        Paths of both.
+        Paths of the first two.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    contents = {
-        "report.md": to_markdown(report),
-        "report.json": json.dumps(to_json(report), indent=1, allow_nan=False) + "\n",
-    }
+    part = folder / ".report.png.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        drawn = write_plot(report, part)
+        if drawn:
+            part.replace(folder / "report.png")
+        else:
+            (folder / "report.png").unlink(missing_ok=True)
+        contents = {
+            "report.md": to_markdown(report, plot="report.png" if drawn else None),
+            "report.json": json.dumps(to_json(report), indent=1, allow_nan=False)
+            + "\n",
+        }
         for name, content in contents.items():
             part = folder / f".{name}.part"
             part.write_text(content, encoding="utf-8")
@@ -62,8 +72,9 @@ def to_json(report: EvaluationReport) -> dict[str, Any]:
     }
 
 
-def to_markdown(report: EvaluationReport) -> str:
-    """A table of all clips and the mean, and below it what the numbers are."""
+def to_markdown(report: EvaluationReport, plot: str | None = None) -> str:
+    """A table of all clips and the mean, and below it what the numbers are; ``plot`` is
+    the path of a picture to show."""
     names = list(report.mean)
     total = sum(clip.frames for clip in report.clips)
     rows = [
@@ -84,6 +95,8 @@ def to_markdown(report: EvaluationReport) -> str:
         "",
         *(f"- {name}: {text}" for name, text in report.definitions.items()),
     ]
+    if plot is not None:
+        lines += ["", f"![Scores of every frame]({plot})"]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from upframe.datasets.pictures import Picture
 from upframe.errors import UsageError
-from upframe.evaluation.clips import Picture
 from upframe.evaluation.protocols import Protocol
 from upframe.metrics import NIQE, farneback, psnr, ssim, warping_error
 from upframe.metrics.files import fingerprint
 from upframe.metrics.flow import DESCRIPTION as FLOW
 from upframe.metrics.flow import Plane
 from upframe.metrics.temporal import flow_difference
+from upframe.metrics.vmaf import VMAF, find_ffmpeg
 
 if TYPE_CHECKING:
     from upframe.metrics.dists import DISTS
@@ -41,6 +42,8 @@ class Metric:
     """Whether it compares with a ground truth."""
     temporal: bool = False
     """Whether it looks at two consecutive frames."""
+    whole_clip: bool = False
+    """Whether all frames of a clip are scored together, at its end."""
     default: bool = False
     """Whether it is taken where none is named: the metrics of published tables."""
 
@@ -49,7 +52,7 @@ class Metric:
         if self.needs_truth and not rules.has_truth:
             return False
         clips = rules.layout == "clips" and rules.frames == "all"
-        return clips or not self.temporal
+        return clips or not (self.temporal or self.whole_clip)
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -96,6 +99,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 "edges of motion; {source}; " + FLOW + "; smaller is better",
                 needs_truth=False,
                 temporal=True,
+            ),
+            Metric(
+                "vmaf",
+                "VMAF, the default model of ffmpeg's libvmaf (vmaf_v0.6.1: 1080p seen "
+                "from three heights), 8-bit 4:2:0 of BT.709, whole frames",
+                whole_clip=True,
             ),
         )
     }
@@ -157,6 +166,7 @@ class Scoring:
                 :func:`upframe.metrics.files.find_file` says.
 
         Raises:
+            UsageError: VMAF is wanted and there is no ffmpeg for it.
             WeightsError: weights are missing or damaged.
             MissingExtraError: LPIPS or DISTS is wanted and torch is not installed.
         """
@@ -183,6 +193,8 @@ class Scoring:
 
             self._dists = DISTS(weights)
             files["dists"] = fingerprint(self._dists.path)
+        self.ffmpeg = find_ffmpeg() if "vmaf" in names else None
+        """Path of the program that computes VMAF, if that is wanted."""
         source = "flow of gt" if rules.has_truth else "flow of the result itself"
         self.definitions: Mapping[str, str] = {
             name: METRICS[name].definition.format(source=source)
@@ -221,7 +233,9 @@ class ClipScoring:
         self._scoring = scoring
         self._before: _Frame | None = None
         self.values: dict[str, list[float]] = {name: [] for name in scoring.names}
-        """Metric to scores: of each frame; of each but the first if it is temporal."""
+        """Metric to scores: of each frame; of each but the first if it is temporal;
+        none before :meth:`finish` if it scores whole clips."""
+        self._vmaf = VMAF(scoring.ffmpeg) if scoring.ffmpeg else None
 
     def push(self, result: Picture, truth: Picture | None) -> None:
         """Score the next frame.
@@ -237,13 +251,31 @@ class ClipScoring:
         pair = _Pair(self._before, frame) if self._before is not None else None
         for name, values in self.values.items():
             try:
+                if METRICS[name].whole_clip:
+                    continue
                 if not METRICS[name].temporal:
                     values.append(_OF_FRAMES[name](frame))
                 elif pair is not None:
                     values.append(_OF_PAIRS[name](pair))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
+        if self._vmaf is not None:
+            self._vmaf.push(result, frame.truth)
         self._before = frame
+
+    def finish(self) -> None:
+        """End of the clip.
+
+        Raises:
+            RuntimeFailure: the program that computes VMAF fails.
+        """
+        if self._vmaf is not None:
+            self.values["vmaf"] += self._vmaf.finish()
+
+    def close(self) -> None:
+        """Drop what is kept for the end of the clip."""
+        if self._vmaf is not None:
+            self._vmaf.close()
 
 
 def mean(values: Sequence[float]) -> float:

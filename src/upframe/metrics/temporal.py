@@ -6,7 +6,8 @@ from that of the ground truth. As in the authors' code, that is the mean length 
 difference of the two flows; unlike there, no border is left out.
 
 The warping error is that of Lai et al., "Learning Blind Video Temporal Consistency"
-(ECCV 2018), with their masks of occlusions and of edges of motion. Papers on video
+(ECCV 2018), with the masks of occlusions and of edges of motion of their code, which
+follow Ruder et al. (GCPR 2016) and compare squares of lengths. Papers on video
 super-resolution print it times 1000 as E*warp. The flow differs from paper to paper
 (FlowNet2, RAFT, ...), so numbers compare only where the flow is the same.
 """
@@ -62,19 +63,19 @@ def visible(forward: Plane, backward: Plane) -> NDArray[np.bool_]:
         backward: from the other frame to this one.
 
     Returns:
-        (H, W). False where the two flows disagree by more than 0.5 pixels and a
-        hundredth of their lengths, where motion has an edge (squared gradient of the
-        flow above 0.002 and a hundredth of its length), and where the flow leaves the
-        frame.
+        (H, W). False where the square of the distance between the two flows is above
+        0.5 and a hundredth of their squares, where motion has an edge (squared gradient
+        of the flow above 0.002 and a hundredth of its square), and where the flow
+        leaves the frame.
     """
     across, down = positions(*forward.shape[:2])
     back, inside = sample(backward, across + forward[..., 0], down + forward[..., 1])
-    length = np.linalg.norm(forward, axis=-1)
-    apart = np.linalg.norm(forward + back, axis=-1)
-    occluded = apart > 0.01 * (length + np.linalg.norm(back, axis=-1)) + 0.5
+    length, length_back = np.square(forward).sum(-1), np.square(back).sum(-1)
+    apart = np.square(forward + back).sum(-1)
+    occluded = apart > 0.01 * (length + length_back) + 0.5
     gradient = np.zeros(forward.shape[:2], np.float32)
-    gradient[:, 1:] += np.square(np.diff(forward, axis=1)).sum(-1)
-    gradient[1:] += np.square(np.diff(forward, axis=0)).sum(-1)
+    gradient[:, :-1] += np.square(np.diff(forward, axis=1)).sum(-1)
+    gradient[:-1] += np.square(np.diff(forward, axis=0)).sum(-1)
     edge = gradient > 0.01 * length + 0.002
     return np.asarray(inside & ~occluded & ~edge)
 
