@@ -64,6 +64,7 @@ from upframe.systems.ultravsr_backbones import (
 )
 
 __all__ = [
+    "OPENING",
     "Estimator",
     "RTSAttention",
     "RTSConv",
@@ -82,6 +83,8 @@ __all__ = [
 
 _SAMPLED = 5
 _EVERY = 2
+OPENING = _EVERY * (_SAMPLED - 1) + 1
+"""Frames of a video that must be there before the estimator is asked."""
 
 colour_fixes: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "wavelet": colour.wavelet,
@@ -240,7 +243,10 @@ class UltraVSR(nn.Module):
         big = enlarge(frames.flatten(0, 1).float(), self.scale)
         if factor is None:
             factor = torch.stack(
-                [self.estimate(clip) for clip in torch.split(big, count)]
+                [
+                    self.estimate(clip[sampled_frames(count)])
+                    for clip in torch.split(big, count)
+                ]
             )
         step = restoration_step(factor, self.alphas_cumprod)
         z = self.encode(
@@ -255,7 +261,7 @@ class UltraVSR(nn.Module):
         """How clean a clip is, scalar in [0, 1].
 
         Args:
-            pictures: (T, 3, H, W), enlarged, in [0, 1]; a few of them are looked at.
+            pictures: (B, 3, H, W), its frames at `sampled_frames`, enlarged, in [0, 1].
 
         Raises:
             RuntimeFailure: there is no estimator.
@@ -265,7 +271,7 @@ class UltraVSR(nn.Module):
                 "This UltraVSR has no estimator of the degradation.",
                 "Give the factor of each clip, or build it with an estimator.",
             )
-        return self.estimator(pictures[sampled_frames(len(pictures))]).float().mean()
+        return self.estimator(pictures).float().mean()
 
     def moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents, unscaled, float32.
