@@ -22,7 +22,9 @@ from upframe.media.codecs import Codec
 class Strict(BaseModel):
     """Frozen, and refuses settings it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:

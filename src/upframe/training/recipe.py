@@ -14,7 +14,9 @@ from upframe.errors import MissingExtraError, UsageError
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class SystemConfig(_Strict):
@@ -35,7 +37,8 @@ class DataConfig(_Strict):
     train: Path
     """Folder of high-resolution pictures; relative to the working directory."""
     videos: Path | None = None
-    """Folder of high-resolution video files, for clips beside those from pictures."""
+    """Folder of high-resolution video files, or a data set of clips, beside the clips
+    from pictures."""
     video_share: float = Field(0.3, ge=0, le=1)
     """Part of the clips that comes from the videos, where there are some."""
     cache: Path = Path("runs/cache")
@@ -197,16 +200,19 @@ class Recipe(_Strict):
     """One training run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    """Name of the model and of the run's folder."""
+    """Name of the model and of the run's folder: small letters, digits, hyphens."""
     seed: int = 0
     """Decides initial weights and all patches."""
     system: SystemConfig
+    """The network."""
     init: Path | None = None
     """Weights to start from: a checkpoint of another run, or any file of this system.
     What the file lacks keeps its initial values, so that a larger network can start
     from a smaller one; what it has too much is refused."""
     data: DataConfig
+    """What it learns from."""
     optimiser: OptimiserConfig
+    """How it learns."""
     runs: Path = Path("runs")
     """Where the run's folder is made."""
     log_every: int = Field(50, ge=1)

@@ -1,0 +1,82 @@
+"""What the degradation estimator is trained to say.
+
+UltraVSR reads the latent of a degraded frame as the clean one after some diffusion:
+``z_LR = √d · z_HR + √(1-d) · noise``. For standardised latents and noise that has
+nothing to do with the picture, √d is the correlation of z_LR with z_HR, whatever the
+degradation was. The paper takes CLIP-IQA's opinion instead, which needs no clean
+picture but was never asked this question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
+from upframe.degradations.registry import degrade
+from upframe.systems.ultravsr import enlarge
+
+_LEAST = 1e-8
+
+
+def latent_correlation(clean: Tensor, degraded: Tensor) -> Tensor:
+    """The estimator's target, √d.
+
+    Args:
+        clean: (B, C, h, w), latents of clean pictures.
+        degraded: (B, C, h, w), of the same pictures degraded and enlarged.
+
+    Returns:
+        (B,) in [0, 1]: Pearson's correlation, each channel centred for itself, all
+        channels together; 0 where it is negative or one of the two is flat.
+    """
+    a, b = (
+        (x - x.mean((-2, -1), keepdim=True)).flatten(1).double()
+        for x in (clean, degraded)
+    )
+    shared = (a * b).sum(1)
+    lengths = (a.square().sum(1) * b.square().sum(1)).sqrt()
+    return (shared / lengths.clamp_min(_LEAST)).clamp(0, 1).float()
+
+
+@dataclass(frozen=True)
+class FactorExample:
+    """One batch for the estimator."""
+
+    pictures: Tensor
+    """(T, 3, H, W) in [0, 1], degraded and enlarged."""
+    target: Tensor
+    """(T,) in [0, 1]."""
+
+
+@torch.no_grad()
+def factor_example(
+    clip: NDArray[np.uint8],
+    config: BIConfig | BDConfig | RealConfig,
+    scale: int,
+    rng: np.random.Generator,
+    encode: Callable[[Tensor], Tensor],
+) -> FactorExample:
+    """Degrade a clean clip and say what the estimator should answer.
+
+    Args:
+        clip: (T, H, W, 3) uint8; H and W are multiples of the scale and of the
+            autoencoder's factor.
+        config: which degradation.
+        scale: integer factor.
+        rng: the only source of chance.
+        encode: pictures (T, 3, H, W) in [0, 1] to latents (T, C, h, w), without noise:
+            the mean of the posterior.
+    """
+    low = degrade(config, clip, scale, rng)
+    clean, small = (
+        torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float() / 255
+        for x in (clip, low)
+    )
+    pictures = enlarge(small, scale)
+    return FactorExample(pictures, latent_correlation(encode(clean), encode(pictures)))
