@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import oasis_parts as parts
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+import oasis_parts as parts
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
 from upframe.nn.routed_attention import HeadKind
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig

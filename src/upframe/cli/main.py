@@ -12,6 +12,7 @@ import typer
 from upframe._version import __version__
 from upframe.cli import console
 from upframe.cli.bench import bench
+from upframe.cli.calibrate import calibrate
 from upframe.cli.evaluate import evaluate
 from upframe.cli.export import export
 from upframe.cli.info import doctor, models_app, probe
@@ -33,6 +34,7 @@ app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)
+app.command()(calibrate)
 app.command()(bench)
 app.command()(doctor)
 
@@ -43,6 +45,7 @@ COMMANDS = (
     "evaluate",
     "train",
     "export",
+    "calibrate",
     "bench",
     "doctor",
 )

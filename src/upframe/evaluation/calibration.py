@@ -1,0 +1,118 @@
+"""Choosing, from clips, which heads of an OASIS model attend globally and which not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from upframe.datasets.frames import Clip
+from upframe.datasets.layouts import open_footage
+from upframe.errors import MissingExtraError, UsageError
+from upframe.nn.head_routing import Calibration, Routing, choose_heads, threshold_for
+from upframe.nn.routed_attention import check_window
+from upframe.runtimes.torch import place
+
+try:
+    import torch
+
+    from upframe.systems.oasis import OASIS
+    from upframe.systems.oasis_attention import (
+        architecture,
+        attention_weights,
+        measure,
+    )
+except MissingExtraError:
+    raise
+except ImportError as error:
+    raise MissingExtraError("Calibrating a model", "diffusion") from error
+
+THRESHOLD = 0.25
+"""Nats: 78% of the attention inside the pattern."""
+
+
+def calibrate(
+    model: str | Path,
+    data: Path,
+    *,
+    window: Sequence[int] = (3, 9, 9),
+    threshold: float | None = None,
+    local_share: float | None = None,
+    frames: int = 33,
+    queries: int = 1024,
+    device: str = "cpu",
+    threads: int | None = None,
+    commit: str | None = None,
+    offline: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Routing:
+    """Measure every head's attention on clips, and route it.
+
+    Args:
+        model: folder or hub id of an OASIS model.
+        data: low-resolution clips as the model will get them: a video, or a folder of
+            clips.
+        window: tokens: frames, height, width; odd.
+        threshold: largest divergence in nats of a head that does not stay global;
+            None for `THRESHOLD`.
+        local_share: share of heads that become local, instead of a threshold.
+        frames: the first of each clip.
+        queries: tokens of each clip whose attention is measured in each layer.
+        device: cpu or cuda[:N].
+        threads: of the CPU; None for all cores.
+        commit: of a hub id; see `upframe.systems.components.find_folder`.
+        offline: no network.
+        progress: gets a line for each clip.
+
+    Returns:
+        The routing, with what was measured.
+
+    Raises:
+        UsageError: numbers that make no sense.
+        InputError: there are no clips, or they cannot be read.
+        WeightsError: the model is missing or damaged.
+    """
+    if threshold is not None and local_share is not None:
+        raise UsageError(
+            "Heads are chosen by a threshold or by a share, not by both.",
+            "Leave one away.",
+        )
+    if frames < 1 or queries < 1:
+        raise UsageError(
+            f"{frames} frames and {queries} queries measure nothing.",
+            "Give at least one of each.",
+        )
+    span = check_window(window)
+    clips = open_footage(data)
+    where = place(device, threads)
+    system = OASIS.from_pretrained(model, commit=commit, offline=offline).to(where)
+    with torch.inference_mode(), measure(system.transformer, span, queries) as found:
+        for number, clip in enumerate(clips, 1):
+            if progress is not None:
+                progress(f"{number}/{len(clips)} {clip.name}")
+            system.latents(_read(clip, frames, system.scale).to(where))
+    divergences = found.mean()
+    if local_share is not None:
+        limit = threshold_for(divergences, local_share)
+    else:
+        limit = THRESHOLD if threshold is None else threshold
+    return Routing(
+        architecture=architecture(system.transformer),
+        window=span,
+        layers=choose_heads(divergences, limit),
+        calibration=Calibration(
+            weights=attention_weights(system.transformer),
+            clips=tuple(clip.name for clip in clips),
+            tokens=found.largest,
+            queries=queries,
+            threshold=limit,
+        ),
+    )
+
+
+def _read(clip: Clip, most: int, scale: int) -> torch.Tensor:
+    """(1, T, 3, h, w) in [0, 1]."""
+    count = min(most, len(clip))
+    pictures = np.stack([clip.read(i, scale)[0] for i in range(count)])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)[None].float() / 255
