@@ -9,7 +9,12 @@ from typing import Any
 from upframe.training.caches import open_caches
 from upframe.training.loop import train
 from upframe.training.networks import scale_of
+from upframe.training.ranks import Ranks
 from upframe.training.recipe import load_recipe
+
+
+def _nothing(text: str) -> None:
+    """What processes but the first say."""
 
 
 def run(
@@ -48,6 +53,9 @@ def run(
             what += f" and {len(clips.clips)} clips"
         say(f"{recipe.name}: {what} are ready in {recipe.data.cache}")
         return recipe.data.cache
+
+    if not Ranks.of_environment().first:
+        say = _nothing
 
     def show(line: dict[str, Any]) -> None:
         say("  ".join(f"{k} {v}" for k, v in line.items() if k != "event"))

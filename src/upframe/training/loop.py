@@ -164,6 +164,7 @@ class _Run:
                 self.budget.step_begins()
             if ranks.first:
                 self._save()
+            ranks.wait()
             if stopped:
                 raise Interrupted(
                     f"Training of {recipe.name} was stopped at step {trainer.step}.",

@@ -92,14 +92,19 @@ class Ranks:
         finally:
             dist.destroy_process_group()
 
+    def wait(self) -> None:
+        """For all other processes to come here."""
+        if self.world > 1:
+            dist.barrier()
+
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """Run by the first process, and then by all others."""
-        if self.world > 1 and not self.first:
-            dist.barrier()
+        if not self.first:
+            self.wait()
         yield
-        if self.world > 1 and self.first:
-            dist.barrier()
+        if self.first:
+            self.wait()
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the processes."""
