@@ -55,6 +55,27 @@ def test_workers_change_nothing(clip_tree: dict[str, Any]) -> None:
     assert seen == 5
 
 
+def test_degradations_change_with_the_step(clip_tree: dict[str, Any]) -> None:
+    constant = {"name": "real", "first_video": None, "final_video": None}
+    walking = constant | {"temporal": "walk"}
+    schedule = {"consistent_until": 2, "full_from": 5}
+    batches_of = []
+    for data in (
+        {"degradation": constant},
+        {"degradation": walking},
+        {"degradation": constant, "progressive": schedule},
+    ):
+        tree = clip_tree | {"data": clip_tree["data"] | data}
+        recipe = Recipe.model_validate(tree)
+        samples = Samples(recipe.data, 4, recipe.seed)
+        batches_of.append([samples[step].low for step in (2, 3, 5)])
+    still, walk, both = batches_of
+    assert torch.equal(both[0], still[0])
+    assert not torch.equal(both[1], still[1])
+    assert not torch.equal(both[1], walk[1])
+    assert torch.equal(both[2], walk[2])
+
+
 def test_shapes_that_networks_get(tree: dict[str, Any]) -> None:
     shapes = {}
     for name in ("ditn", "mia_vsr"):

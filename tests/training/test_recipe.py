@@ -45,6 +45,7 @@ def test_degradations_by_name() -> None:
         ("data.batch", "no '='"),
         ("seed.more=1", "no further settings"),
         ("system.name=ditto", "system.name"),
+        ("data.progressive={consistent_until: 1, full_from: 2}", "progressive is for"),
         ("data.degradation={name: rain}", "data.degradation"),
         ("data.degradation={name: bi, sigma: 1}", "data.degradation.*sigma"),
     ],

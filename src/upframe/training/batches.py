@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from upframe.datasets.temporal import TemporalData
+from upframe.degradations.ranges import RealConfig
 from upframe.training.caches import open_caches
 from upframe.training.recipe import DataConfig
+
+if TYPE_CHECKING:
+    from upframe.datasets.temporal import TemporalData
 
 _AHEAD = 4
 """Batches that each worker keeps ready."""
@@ -56,6 +60,8 @@ class Samples(Dataset[Batch]):
         self._pairs, videos = open_caches(data, self.scale)
         self._clips: TemporalData | None = None
         if data.frames > 1 or videos is not None:
+            from upframe.datasets.temporal import TemporalData  # needs OpenCV
+
             self._clips = TemporalData(
                 self._pairs, videos, data.video_share, data.motion, data.degradation
             )
@@ -69,13 +75,21 @@ class Samples(Dataset[Batch]):
         self.__dict__ |= state
         self._open()
 
+    def _at(self, step: int) -> TemporalData | None:
+        """The source of clips with the degradation of a step."""
+        schedule, real = self.data.progressive, self.data.degradation
+        if self._clips is None or schedule is None or not isinstance(real, RealConfig):
+            return self._clips
+        return replace(self._clips, degradation=schedule.at(step, real))
+
     def __getitem__(self, step: int) -> Batch:
         data = self.data
+        clips = self._at(step)
         lows, highs = [], []
         for index in self.share:
             rng = np.random.default_rng([self.seed, step, index])
-            if self._clips is not None:
-                low, high = self._clips.sample(rng, 1, data.frames, data.patch)
+            if clips is not None:
+                low, high = clips.sample(rng, 1, data.frames, data.patch)
             else:
                 low, high = self._pairs.sample(rng, 1, data.patch)
             lows.append(low)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from upframe.datasets.motion import MotionConfig
+from upframe.degradations.progressive import ProgressiveSchedule
 from upframe.degradations.ranges import BIConfig
 from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
@@ -59,11 +60,21 @@ class DataConfig(_Strict):
     """How the low-resolution side is made: ``{name: bi}``, ``bd`` or ``real``, the
     latter anew for every patch; docs/degradations.md has its settings. Validation
     stays bicubic."""
+    progressive: ProgressiveSchedule | None = None
+    """When the degradation ``real`` of clips begins to change from frame to frame:
+    ``{consistent_until: 1000, full_from: 5000}``, in steps."""
     val: Path | None = None
     """Folder of clips, each a folder of pictures, never trained on."""
     val_frames: int = Field(3, ge=1)
     """Frames per clip that are scored during training: spread over the clip for systems
     of single frames, the first ones in a row for others."""
+
+    @model_validator(mode="after")
+    def _progress_is_real(self) -> DataConfig:
+        clips = self.frames > 1 or self.videos is not None
+        if self.progressive and not (clips and self.degradation.name == "real"):
+            raise ValueError("progressive is for clips with the degradation real")
+        return self
 
 
 class PixelLoss(_Strict):
