@@ -15,8 +15,7 @@ from upframe.export.onnx import export_model
 pytest.importorskip("onnx")
 
 
-@pytest.mark.parametrize("masks", [False, True])
-@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize(("masks", "heads"), [(False, 1), (True, 2)])
 def test_both_steps_agree_with_torch(tmp_path: Path, masks: bool, heads: int) -> None:
     network = lite(use_mask=masks, heads=heads)
     export = exporter.export_recurrent(network, tmp_path / "w.onnx")

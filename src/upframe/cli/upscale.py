@@ -55,6 +55,14 @@ def upscale(
     memory: Annotated[
         str | None, typer.Option(help="Budget, e.g. 2GiB. Default: half of free.")
     ] = None,
+    keep_ratio: Annotated[
+        float | None,
+        typer.Option(help="Masked models: how much to compute, 0 to 1 (everything)."),
+    ] = None,
+    mask_pictures: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Show what was computed, a PNG per frame."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option(metavar="T", help="Begin here: 90, 1:30, 0:01:30.5.")
     ] = None,
@@ -111,6 +119,8 @@ def upscale(
         runtime=runtime,
         threads=_positive("--threads", threads),
         memory=parse_size(memory) if memory else None,
+        keep_ratio=keep_ratio,
+        mask_pictures=mask_pictures,
         start=parse_time(start) if start else None,
         duration=parse_time(duration) if duration else None,
         deinterlace=deinterlace,

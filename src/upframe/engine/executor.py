@@ -180,7 +180,7 @@ class Executor:
         for work in self._work:
             if isinstance(work, Begin):
                 self._results.put(work)
-                self._stepper.begin()
+                self._stepper.begin(work.start)
             elif isinstance(work, Step):
                 for result in self._stepper.step(work):
                     self._results.put(result)

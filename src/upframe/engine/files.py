@@ -23,6 +23,7 @@ def upscale(
     device: str = "auto",
     runtime: str = "auto",
     threads: int | None = None,
+    keep_ratio: float | None = None,
     memory: int | str | None = None,
     start: float | Fraction | None = None,
     duration: float | Fraction | None = None,
@@ -33,6 +34,7 @@ def upscale(
     encoder_options: dict[str, str] | None = None,
     rate: float | Fraction | None = None,
     chunk_frames: int | None = None,
+    mask_pictures: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     fresh: bool = False,
     progress: ProgressCallback | None = None,
@@ -54,6 +56,8 @@ def upscale(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         runtime: ``auto``, ``onnx`` or ``torch``.
         threads: threads of the network; all cores when None.
+        keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
+            were taught when None.
         memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
         start: seconds to pass over at the beginning.
         duration: seconds to take.
@@ -65,6 +69,8 @@ def upscale(
         encoder_options: further options of the encoder.
         rate: frames per second of pictures and raw video.
         chunk_frames: longest piece that is coded, recorded and resumed as one.
+        mask_pictures: folder for a picture of what was computed of each frame; masked
+            models only.
         overwrite: replace an output that exists.
         fresh: ignore an unfinished run.
         progress: called after each frame.
@@ -84,6 +90,7 @@ def upscale(
         device=device,
         runtime=runtime,
         threads=threads,
+        keep_ratio=keep_ratio,
         memory=None if memory is None else parse_size(memory),
         start=_seconds(start),
         duration=_seconds(duration),
@@ -94,6 +101,7 @@ def upscale(
         encoder_options=encoder_options or {},
         rate=_seconds(rate),
         chunk_frames=chunk_frames,
+        mask_pictures=None if mask_pictures is None else os.fspath(mask_pictures),
         overwrite=overwrite,
         fresh=fresh,
     )

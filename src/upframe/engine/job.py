@@ -16,7 +16,8 @@ from upframe._version import __version__
 from upframe.engine.destination import Destination, destination
 from upframe.engine.executor import Executor, ProgressCallback
 from upframe.engine.journal import Journal, fingerprint_file
-from upframe.engine.models import Model, resolve_model
+from upframe.engine.masks import MaskPictures
+from upframe.engine.models import Model, longest_chunk, resolve_model
 from upframe.engine.options import Options, Report
 from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
 from upframe.engine.stepper import Feeder, Stepper
@@ -38,7 +39,7 @@ from upframe.planning.sizes import TargetSize, resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.base import Runtime, Session
 from upframe.runtimes.devices import available_memory, peak_memory, usable_cores
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.make import check_keep_ratio, open_runtime
 from upframe.runtimes.tiling import TiledSession
 
 _SECONDS_PER_CHUNK = 20
@@ -80,6 +81,7 @@ class Job:
                 runtime=self.options.runtime,
                 device=self.options.device,
                 threads=self.options.threads,
+                keep_ratio=self.options.keep_ratio,
             )
             if self.output.kind == "pipe":
                 encoder = PipeEncoder(sys.stdout.buffer, self.format)
@@ -104,7 +106,9 @@ class Job:
         plan, info = self.plan, self.source.info
         deep = self.format.deep if self.output.kind != "images" else info.depth > 8
         alpha = info.alpha and (self.output.kind == "images" or self.format.alpha)
-        counts = Executor(
+        folder = self.options.mask_pictures
+        masks = None if folder is None else MaskPictures(Path(folder))
+        executor = Executor(
             self.source,
             Feeder(plan.chunk_length, plan.context),
             Stepper(
@@ -112,13 +116,20 @@ class Job:
                 (plan.height, plan.width),
                 deep=deep,
                 alpha=alpha,
+                lookahead=self.model.card.lookahead,
+                watch=masks,
             ),
             sink,
             done=set(journal.done) if journal else (),
             queue=plan.queue_length,
             total=info.frames,
             progress=progress,
-        ).run()
+        )
+        try:
+            counts = executor.run()
+        finally:
+            if masks is not None:
+                masks.close()
         warnings = [*plan.warnings, *self.source.warnings, *self.format.warnings]
         warnings += (
             sink.finish()
@@ -196,6 +207,8 @@ class Job:
             "chunk_length": self.plan.chunk_length,
             "tile": [tiles.tile_width, tiles.tile_height],
         }
+        if options.keep_ratio is not None:
+            fingerprint["keep ratio"] = options.keep_ratio
         if options.chunk_frames:
             fingerprint["chunk frames"] = options.chunk_frames
         return Journal(self.output.path, fingerprint, settings, fresh=options.fresh)
@@ -273,6 +286,12 @@ def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
         OutputError: the output exists already or is the input.
     """
     model = resolve_model(options.preset, options.model)
+    check_keep_ratio(model.card, options.keep_ratio)
+    if options.mask_pictures is not None and not model.card.masked:
+        raise UsageError(
+            f"{model.card.name} has no masks to show.",
+            "Leave --mask-pictures out, or use a model with masks, such as MIA-VSR.",
+        )
     if str(src) != "-" and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(src)):
         raise UsageError(f"{src} is an address.", "Download it first; name a file.")
     path = None if str(src) == "-" else Path(src)
@@ -361,7 +380,9 @@ def _decide(
         info.width, info.height, info.frames or None, info.depth > 8, source.info.sar
     )
     plan = make_plan(plan_source, card, target, budget_bytes=budget, cores=cores)
-    length = options.chunk_frames or _chunk_length(plan.seconds_per_frame)
+    length = options.chunk_frames or longest_chunk(
+        card, _chunk_length(plan.seconds_per_frame)
+    )
     plan = replace(plan, chunk_length=length)
     return Job(source, path, output, model, options, target, plan, video_format)
 

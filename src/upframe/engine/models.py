@@ -11,6 +11,9 @@ from upframe.errors import MissingExtraError, UsageError
 from upframe.weights.card import ModelCard
 from upframe.weights.index import PRESETS, find_card, weight_files
 
+CLIP_FRAMES = 20
+"""Frames, without their context, that a model of whole chunks holds at once."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -32,7 +35,12 @@ def resolve_model(preset: str, model: str | None) -> Model:
         MissingExtraError: a weight file needs torch and it is not installed.
     """
     name = model or preset
-    if model is not None and Path(model).suffix in (".pth", ".safetensors", ".pt"):
+    if model is not None and Path(model).suffix in (
+        ".pth",
+        ".safetensors",
+        ".pt",
+        ".ckpt",
+    ):
         return _from_file(Path(model))
     if model is None and preset not in PRESETS:
         raise UsageError(
@@ -42,6 +50,22 @@ def resolve_model(preset: str, model: str | None) -> Model:
     files = weight_files(card)
     digests = [card.files[key].sha256 for key in sorted(card.files)]
     return Model(card, files, "".join(digests)[:128] or card.name)
+
+
+def longest_chunk(card: ModelCard, wanted: int) -> int:
+    """Frames in a chunk of a model.
+
+    Args:
+        card: of the model.
+        wanted: what suits the rest of the run.
+
+    Returns:
+        Few for models that hold all frames of a chunk at once; else so many that
+        context costs little.
+    """
+    if card.context and card.lookahead is None:
+        return CLIP_FRAMES
+    return max(wanted, 6 * card.context)
 
 
 def _from_file(path: Path) -> Model:

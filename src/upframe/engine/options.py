@@ -27,6 +27,8 @@ class Options:
     """``auto``, ``onnx`` or ``torch``."""
     threads: int | None = None
     """Threads of the network; all cores when None."""
+    keep_ratio: float | None = None
+    """How much of a frame masked models compute at most, 0 to 1."""
     memory: int | None = None
     """Bytes that the run may take; half of what is free when None."""
     start: Fraction | None = None
@@ -47,6 +49,8 @@ class Options:
     """Frames per second of pictures and raw video; 25 when None."""
     chunk_frames: int | None = None
     """Longest piece that is coded, recorded and resumed as one."""
+    mask_pictures: str | None = None
+    """Folder for a picture of what was computed of each frame; masked models only."""
     overwrite: bool = False
     """Replace an output that exists."""
     fresh: bool = False

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.errors import RuntimeFailure
+from upframe.errors import RuntimeFailure, UsageError
 from upframe.media.colour import Pixels
 from upframe.media.frames import Frame
 from upframe.nn.resize import imresize
 from upframe.planning.chunks import Chunker, Close, Event, Feed, Open
 from upframe.planning.scenes import ContentDetector
 from upframe.runtimes.base import FloatFrame, Session
+from upframe.runtimes.recurrent import Marks, RecurrentSession
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ class Result:
     """The frame it was made from."""
 
 
+Watch = Callable[[int, Frame, Marks], None]
+"""Looks at what was computed of a frame."""
+
+
 class Stepper:
     """Runs work through sessions of a network and gives finished pictures.
 
@@ -104,6 +109,10 @@ class Stepper:
         size: output (height, width); results of another size are resized (Lanczos).
         deep: give uint16 instead of uint8.
         alpha: give RGBA where the frames have alpha; alpha is resized (bicubic).
+        lookahead: frames behind the core of a chunk that the network needs; those after
+            them are passed over. None gives it all.
+        watch: called for each picture with the number of its frame, the frame, and the
+            marks of what was computed (see ``RecurrentSession``).
     """
 
     def __init__(
@@ -113,20 +122,33 @@ class Stepper:
         *,
         deep: bool,
         alpha: bool,
+        lookahead: int | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._make_session = make_session
         self._size = size
         self._deep, self._alpha = deep, alpha
         self._session: Session | None = None
+        self._lookahead, self._watch = lookahead, watch
         self._owed: deque[tuple[Frame, bool]] = deque()
+        self._behind: int | None = None
+        """Frames given after the core; None before its end."""
+        self._number = 0
 
-    def begin(self) -> None:
-        """Start a chunk."""
+    def begin(self, start: int = 0) -> None:
+        """Start a chunk whose first core frame has that number."""
         self._session = self._make_session()
+        self._behind, self._number = None, start
 
     def step(self, work: Step) -> Iterator[Result]:
         """Run one frame; yields the pictures that are ready."""
         assert self._session is not None
+        if work.core:
+            self._behind = 0
+        elif self._behind is not None:
+            if self._behind == self._lookahead:
+                return
+            self._behind += 1
         self._owed.append((work.frame, work.core))
         yield from self._results(self._session.push(as_float(work.frame.pixels)))
 
@@ -142,10 +164,24 @@ class Stepper:
         self._session = None
 
     def _results(self, outputs: Iterable[FloatFrame]) -> Iterator[Result]:
-        for output in outputs:
+        outputs = list(outputs)
+        marks = self._marks() if self._watch is not None and outputs else []
+        for place, output in enumerate(outputs):
             frame, core = self._owed.popleft()
             if core:
+                if self._watch is not None:
+                    self._watch(self._number, frame, marks[place])
+                self._number += 1
                 yield Result(self._finish(output, frame), frame)
+
+    def _marks(self) -> list[Marks]:
+        """Of the outputs of the last push or flush."""
+        if not isinstance(self._session, RecurrentSession):
+            raise UsageError(
+                "This model or way of running it has no masks of whole frames to show.",
+                "Use MIA-VSR lite, and memory enough for frames that are not cut.",
+            )
+        return self._session.computed
 
     def _finish(self, output: FloatFrame, frame: Frame) -> Pixels:
         if output.shape[:2] != self._size:

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import numpy as np
 
-from upframe.engine.models import resolve_model
+from upframe.engine.models import longest_chunk, resolve_model
 from upframe.engine.stepper import Begin, Feeder, Result, Step, Stepper, Work
 from upframe.errors import InputError, UsageError
 from upframe.media.colour import Pixels
@@ -42,6 +42,8 @@ class Upscaler:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         runtime: ``auto``, ``onnx`` or ``torch``.
         threads: threads of the network; all cores when None.
+        keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
+            were taught when None.
         memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
 
     Raises:
@@ -59,15 +61,22 @@ class Upscaler:
         device: str = "auto",
         runtime: str = "auto",
         threads: int | None = None,
+        keep_ratio: float | None = None,
         memory: int | str | None = None,
     ) -> None:
         chosen = resolve_model(preset, model)
         self.card = chosen.card
         self._budget = available_memory() // 2 if memory is None else parse_size(memory)
         self._runtime = open_runtime(
-            chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
+            chosen.card,
+            chosen.files,
+            runtime=runtime,
+            device=device,
+            threads=threads,
+            keep_ratio=keep_ratio,
         )
-        self._feeder = Feeder(DEFAULT_CHUNK_LENGTH, chosen.card.context)
+        length = longest_chunk(chosen.card, DEFAULT_CHUNK_LENGTH)
+        self._feeder = Feeder(length, chosen.card.context)
         self._wish = (scale, size, height)
         self._stepper: Stepper | None = None
         self._shape: tuple[int, ...] = ()
@@ -164,6 +173,7 @@ class Upscaler:
             (target.height, target.width),
             deep=frame.dtype == np.uint16,
             alpha=False,
+            lookahead=card.lookahead,
         )
 
     def _run(self, work: Work) -> list[Result]:

@@ -14,7 +14,7 @@ from upframe.weights.card import ModelCard
 
 RUNTIMES = ("auto", "onnx", "torch")
 """Names that ``open_runtime`` takes."""
-_TORCH_FORMATS = ("safetensors", "pth", "pt")
+_TORCH_FORMATS = ("safetensors", "pth", "pt", "ckpt")
 
 
 def open_runtime(
@@ -24,6 +24,7 @@ def open_runtime(
     runtime: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    keep_ratio: float | None = None,
 ) -> Runtime:
     """Load a model where it runs best.
 
@@ -33,15 +34,18 @@ def open_runtime(
 
     Args:
         card: the card of the model.
-        paths: its weight files by format: ``onnx``, ``safetensors``, ``pth``,
-            ``pt``.
+        paths: its weight files by format: ``onnx`` (and ``onnx-masked``, the second
+            graph of networks of clips), ``safetensors``, ``pth``, ``pt``, ``ckpt``.
         runtime: ``auto``, ``onnx`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<i>``; ``auto`` takes CUDA where
             the runtime offers it.
         threads: CPU threads; None for one per physical core.
+        keep_ratio: how much of a frame masked models compute at most, 0 to 1; None
+            what they were taught.
 
     Raises:
-        UsageError: a name that does not exist, or a device that is not there.
+        UsageError: a name that does not exist, a device that is not there, or a keep
+            ratio that makes no sense or that the model cannot take.
         WeightsError: no file for the runtime, or a damaged one.
         MissingExtraError: torch is needed and not installed.
     """
@@ -52,6 +56,7 @@ def open_runtime(
         )
     if device != "auto":
         cuda_index(device)
+    check_keep_ratio(card, keep_ratio)
     if card.system == "resampling":
         from upframe.runtimes.resampling import ResamplingRuntime
 
@@ -59,8 +64,28 @@ def open_runtime(
     if runtime == "auto":
         runtime = _choose(paths, device)
     if runtime == "onnx":
-        return _open_onnx(card, paths, device, threads)
-    return _open_torch(card, paths, device, threads)
+        return _open_onnx(card, paths, device, threads, keep_ratio)
+    return _open_torch(card, paths, device, threads, keep_ratio)
+
+
+def check_keep_ratio(card: ModelCard, keep_ratio: float | None) -> None:
+    """Refuse a keep ratio that makes no sense or that a model cannot take.
+
+    Raises:
+        UsageError: it does so.
+    """
+    if keep_ratio is None:
+        return
+    if not 0 <= keep_ratio <= 1:
+        raise UsageError(
+            f"A keep ratio of {keep_ratio:g} makes no sense.",
+            "It is a share: 0 copies all it may, 1 computes everything.",
+        )
+    if not card.masked:
+        raise UsageError(
+            f"{card.name} computes every frame as a whole and takes no keep ratio.",
+            "Leave --keep-ratio out, or use a model with masks, such as MIA-VSR.",
+        )
 
 
 def _choose(paths: Mapping[str, Path], device: str) -> str:
@@ -74,23 +99,45 @@ def _choose(paths: Mapping[str, Path], device: str) -> str:
 
 
 def _open_onnx(
-    card: ModelCard, paths: Mapping[str, Path], device: str, threads: int | None
+    card: ModelCard,
+    paths: Mapping[str, Path],
+    device: str,
+    threads: int | None,
+    keep_ratio: float | None,
 ) -> Runtime:
     from upframe.runtimes.onnx import OnnxRuntime
+    from upframe.runtimes.onnx_recurrent import OnnxRecurrentRuntime
 
     if "onnx" not in paths:
         raise _no_file(card, paths, "onnx")
+
+    def opened(where: str) -> Runtime:
+        if "onnx-masked" not in paths:
+            return OnnxRuntime(card, paths["onnx"], device=where, threads=threads)
+        return OnnxRecurrentRuntime(
+            card,
+            paths["onnx"],
+            paths["onnx-masked"],
+            device=where,
+            threads=threads,
+            keep_ratio=keep_ratio,
+        )
+
     if device == "auto":
         if has_cuda() and has_nvidia_gpu():
             # where CUDA's libraries are missing, auto means the CPU
             with suppress(UsageError):
-                return OnnxRuntime(card, paths["onnx"], device="cuda", threads=threads)
+                return opened("cuda")
         device = "cpu"
-    return OnnxRuntime(card, paths["onnx"], device=device, threads=threads)
+    return opened(device)
 
 
 def _open_torch(
-    card: ModelCard, paths: Mapping[str, Path], device: str, threads: int | None
+    card: ModelCard,
+    paths: Mapping[str, Path],
+    device: str,
+    threads: int | None,
+    keep_ratio: float | None,
 ) -> Runtime:
     path = _torch_file(paths)
     if path is None:
@@ -100,11 +147,23 @@ def _open_torch(
     import torch
 
     from upframe.runtimes.torch import TorchRuntime
+    from upframe.runtimes.torch_clips import TorchClipRuntime, TorchRecurrentRuntime
+    from upframe.systems.mia_vsr import MIAVSR
+    from upframe.systems.mia_vsr_lite import MIAVSRLite
     from upframe.weights.loading import load
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchRuntime(card, load(str(path)), device=device, threads=threads)
+    network = load(str(path))
+    if isinstance(network, MIAVSRLite):
+        return TorchRecurrentRuntime(
+            card, network, device=device, threads=threads, keep_ratio=keep_ratio
+        )
+    if isinstance(network, MIAVSR):
+        return TorchClipRuntime(
+            card, network, device=device, threads=threads, keep_ratio=keep_ratio
+        )
+    return TorchRuntime(card, network, device=device, threads=threads)
 
 
 def _torch_file(paths: Mapping[str, Path]) -> Path | None:

@@ -55,7 +55,7 @@ class OnnxRuntime:
         self.card = card
         gpu = cuda_index(device)
         self.device = "cpu" if gpu is None else f"cuda:{gpu}"
-        self._network = _load(path, gpu, threads)
+        self._network = load_network(path, gpu, threads)
         _check_contract(self._network, path)
 
     def session(self) -> ImageSession:
@@ -67,21 +67,39 @@ class OnnxRuntime:
         try:
             (output,) = self._network.run(["upscaled"], {"frames": padded[None]})
         except Exception as error:  # its errors share no base class
-            if _is_out_of_memory(error):
-                raise no_memory(self.card, frame, self.device) from error
-            raise RuntimeFailure(
-                f"{self.card.name} failed on {self.device}: {_first_line(error)}",
-                "Try --device cpu, or another model.",
-            ) from error
+            raise failure(error, self.card, frame, self.device) from error
         result = crop(output[0], frame, self.card)
         if not is_finite(result):
             raise not_finite(self.card, self.name)
         return result
 
 
-def _load(
+def failure(
+    error: Exception, card: ModelCard, frame: FloatFrame, device: str
+) -> RuntimeFailure:
+    """What to raise for an error of ONNX Runtime on a frame (h, w, 3)."""
+    if _is_out_of_memory(error):
+        return no_memory(card, frame, device)
+    return RuntimeFailure(
+        f"{card.name} failed on {device}: {_first_line(error)}",
+        "Try --device cpu, or another model.",
+    )
+
+
+def load_network(
     path: Path, gpu: int | None, threads: int | None
 ) -> onnxruntime.InferenceSession:
+    """A graph, ready to run.
+
+    Args:
+        path: the ONNX file.
+        gpu: number of the GPU; None for the CPU.
+        threads: CPU threads; None for one per physical core.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+        UsageError: there is no such GPU, or not for this ONNX Runtime.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or physical_cores()
     options.inter_op_num_threads = 1

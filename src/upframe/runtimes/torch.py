@@ -5,6 +5,8 @@ Needs the extra ``[torch]``; this module itself imports without it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,23 +53,13 @@ class TorchRuntime:
         dtype: torch.dtype | None = None,
         threads: int | None = None,
     ) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise MissingExtraError("The torch runtime", "torch") from error
-        gpu = cuda_index(device)
-        if gpu is not None and gpu >= torch.cuda.device_count():
-            raise UsageError(
-                f"There is no device cuda:{gpu}; torch sees "
-                f"{torch.cuda.device_count()} GPUs.",
-                "Use --device cpu, or install a build of torch for your GPU.",
-            )
-        if gpu is None:
-            torch.set_num_threads(threads or physical_cores())
         self.card = card
-        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self.device = place(device, threads)
+        import torch
+
         self._torch = torch
-        self._dtype = dtype or (torch.float32 if gpu is None else torch.float16)
+        on_cpu = self.device == "cpu"
+        self._dtype = dtype or (torch.float32 if on_cpu else torch.float16)
         self._module = module.to(self.device, self._dtype).eval()
         self._to_channels_last()
 
@@ -90,27 +82,66 @@ class TorchRuntime:
         raise not_finite(self.card, self.name)
 
     def _forward(self, frame: FloatFrame) -> FloatFrame:
-        torch = self._torch
         padded = pad(frame, self.card)
-        try:
-            with torch.inference_mode():
-                # (h, w, 3) seen as (1, 3, h, w) is channels last already
-                batch = _as_tensor(padded).permute(2, 0, 1)[None]
-                output = self._module(batch.to(self.device, self._dtype))
-                image = output[0].permute(1, 2, 0).float().clamp_(0, 1)
-                result: FloatFrame = image.cpu().numpy()
-        except RuntimeError as error:
-            if _is_out_of_memory(error):
-                raise no_memory(self.card, frame, self.device) from error
-            raise RuntimeFailure(
-                f"{self.card.name} failed on {self.device}: {error}",
-                "Try --device cpu, or another model.",
-            ) from error
+        with protected(self.card, frame, self.device):
+            # (h, w, 3) seen as (1, 3, h, w) is channels last already
+            batch = _as_tensor(padded).permute(2, 0, 1)[None]
+            output = self._module(batch.to(self.device, self._dtype))
+            image = output[0].permute(1, 2, 0).float().clamp_(0, 1)
+            result: FloatFrame = image.cpu().numpy()
         return crop(result, frame, self.card)
 
     def _to_channels_last(self) -> None:
         # torch's stubs know no memory format in Module.to with a device
         self._module.to(memory_format=self._torch.channels_last)  # type: ignore[call-overload]
+
+
+def place(device: str, threads: int | None) -> str:
+    """Make torch ready for a device; the CPU's threads are set for all of torch.
+
+    Returns:
+        ``cpu`` or ``cuda:<i>``.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        UsageError: the device does not exist.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("The torch runtime", "torch") from error
+    gpu = cuda_index(device)
+    if gpu is None:
+        torch.set_num_threads(threads or physical_cores())
+        return "cpu"
+    if gpu >= torch.cuda.device_count():
+        raise UsageError(
+            f"There is no device cuda:{gpu}; torch sees "
+            f"{torch.cuda.device_count()} GPUs.",
+            "Use --device cpu, or install a build of torch for your GPU.",
+        )
+    return f"cuda:{gpu}"
+
+
+@contextmanager
+def protected(card: ModelCard, frame: FloatFrame, device: str) -> Iterator[None]:
+    """Inference without gradients, with torch's errors told in our words.
+
+    Raises:
+        RuntimeFailure: what is inside failed.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            yield
+    except RuntimeError as error:
+        if _is_out_of_memory(error):
+            raise no_memory(card, frame, device) from error
+        raise RuntimeFailure(
+            f"{card.name} failed on {device}: {error}",
+            "Try --device cpu, or another model.",
+        ) from error
 
 
 def _as_tensor(frame: FloatFrame) -> torch.Tensor:

@@ -1,0 +1,157 @@
+"""ONNX Runtime with networks that walk along a clip: two graphs and a state.
+
+The graphs are those of ``upframe.export.recurrent``. The state stays in values of ONNX
+Runtime, which are handed from step to step without copies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from upframe.errors import WeightsError
+from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.devices import cuda_index
+from upframe.runtimes.onnx import failure, load_network
+from upframe.runtimes.padding import is_finite, not_finite
+from upframe.runtimes.recurrent import Marks, RecurrentSession
+from upframe.weights.card import ModelCard
+
+State = dict[str, Any]
+"""Values of ONNX Runtime, which has no types, by the masked graph's input names."""
+
+_FIXED = ("frames", "first", "refresh", "keep_ratio")
+_NEXT = "next_"
+
+
+class OnnxRecurrentRuntime:
+    """A network of clips in ONNX Runtime.
+
+    Args:
+        card: the card of the model.
+        whole: ONNX file of the whole step.
+        masked: ONNX file of the masked step.
+        device: ``cpu``, ``cuda`` or ``cuda:<i>``.
+        threads: CPU threads; None for one per physical core.
+        keep_ratio: see ``RecurrentSession``.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or of another contract.
+        UsageError: the device does not exist, or not for this ONNX Runtime.
+    """
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        whole: Path,
+        masked: Path,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        keep_ratio: float | None = None,
+    ) -> None:
+        self.card = card
+        gpu = cuda_index(device)
+        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self._ratio = keep_ratio
+        self._whole = load_network(whole, gpu, threads)
+        self._masked = load_network(masked, gpu, threads)
+        for network, path in ((self._whole, whole), (self._masked, masked)):
+            _check_contract(network, path)
+        self._states = {
+            value.name: value.shape
+            for value in self._masked.get_inputs()
+            if value.name not in _FIXED
+        }
+
+    def session(self) -> RecurrentSession:
+        """Start on a new run of consecutive frames."""
+        return RecurrentSession(self.card, self, self._ratio)
+
+    def start(self, height: int, width: int) -> State:
+        """Zeros."""
+        sides = {"P": height * width + 1, "V": height // 8 * (width // 8)}
+        return {
+            name: _value(
+                np.zeros([sides.get(side, side) for side in shape], np.float32)
+            )
+            for name, shape in self._states.items()
+        }
+
+    def whole(
+        self, frames: FloatFrame, first: bool, state: State
+    ) -> tuple[FloatFrame, State]:
+        """See ``Steps``."""
+        feed = {
+            "frames": _value(frames),
+            "first": _value(np.array(first)),
+            "hidden": state["hidden"],
+        }
+        picture, hidden = self._run(
+            self._whole, ["upscaled", f"{_NEXT}hidden"], feed, frames
+        )
+        return self._picture(picture), {**state, "hidden": hidden}
+
+    def masked(
+        self,
+        frames: FloatFrame,
+        first: bool,
+        refresh: bool,
+        keep_ratio: float,
+        state: State,
+    ) -> tuple[FloatFrame, Marks, State]:
+        """See ``Steps``."""
+        feed = {
+            "frames": _value(frames),
+            "first": _value(np.array(first)),
+            "refresh": _value(np.array(refresh)),
+            "keep_ratio": _value(np.array(keep_ratio, np.float32)),
+            **state,
+        }
+        names = ["upscaled", "computed", *(_NEXT + name for name in state)]
+        picture, computed, *after = self._run(self._masked, names, feed, frames)
+        height, width = (side // 8 for side in frames.shape[1:3])
+        marks: Marks = computed.numpy().reshape(-1, height, width)
+        return self._picture(picture), marks, dict(zip(state, after, strict=True))
+
+    def _run(
+        self,
+        network: onnxruntime.InferenceSession,
+        names: list[str],
+        feed: dict[str, Any],
+        frames: FloatFrame,
+    ) -> list[Any]:
+        try:
+            results: list[Any] = network.run_with_ort_values(names, feed)
+        except Exception as error:  # its errors share no base class
+            raise failure(error, self.card, frames[0], self.device) from error
+        return results
+
+    def _picture(self, value: Any) -> FloatFrame:
+        picture: FloatFrame = value.numpy()[0]
+        if not is_finite(picture):
+            raise not_finite(self.card, self.name)
+        return picture
+
+
+def _value(array: NDArray[Any]) -> Any:
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+
+def _check_contract(network: onnxruntime.InferenceSession, path: Path) -> None:
+    inputs = {value.name for value in network.get_inputs()}
+    outputs = {value.name for value in network.get_outputs()}
+    wanted = {_NEXT + name for name in inputs.difference(_FIXED)}
+    if not ({"frames", "first", "hidden"} <= inputs and {"upscaled"} <= outputs) or (
+        wanted - outputs
+    ):
+        raise WeightsError(
+            f"{path} maps {sorted(inputs)} to {sorted(outputs)}.",
+            "It is no step of a network of clips; make it with: upframe export.",
+        )

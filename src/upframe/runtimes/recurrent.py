@@ -1,0 +1,173 @@
+"""Sessions of networks that walk forward along a clip, with one frame of look-ahead.
+
+Where nothing moves, and below a keep ratio, such a network leaves windows of 8×8 pixels
+uncomputed. That needs a memory of every layer, which costs where everything moves; so a
+session chooses, from the frames alone, between the whole step and the masked one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.padding import crop, pad
+from upframe.weights.card import ModelCard
+
+Marks = NDArray[np.float32]
+"""(1 + groups, h/8, w/8): 1 where the step, and each group in it, computed a window."""
+State = Any
+"""What a network carries from frame to frame; only its steps know what it is."""
+
+WINDOW = 8
+"""Side of a window in pixels."""
+WHOLE_FROM = 0.7
+"""Share of windows from which computing everything takes less time; measured."""
+_PATIENCE = 8
+"""Whole steps after a masked one that computed more than that."""
+
+
+class Steps(Protocol):
+    """The two steps of a network on a device.
+
+    Raises:
+        RuntimeFailure: the network fails or gives NaN.
+    """
+
+    def start(self, height: int, width: int) -> State:
+        """The state before the first frame, for frames of a padded size."""
+        ...
+
+    def whole(
+        self, frames: FloatFrame, first: bool, state: State
+    ) -> tuple[FloatFrame, State]:
+        """Previous, current and next frame (3, h, w, 3) to (4h, 4w, 3).
+
+        The state that comes back is good for whole steps, and for masked ones that
+        refresh.
+        """
+        ...
+
+    def masked(
+        self,
+        frames: FloatFrame,
+        first: bool,
+        refresh: bool,
+        keep_ratio: float,
+        state: State,
+    ) -> tuple[FloatFrame, Marks, State]:
+        """The same, computing some windows; all if it refreshes.
+
+        A ``keep_ratio`` below 0 computes all windows that have not come to rest.
+        """
+        ...
+
+
+class RecurrentSession:
+    """One run over consecutive frames; every output comes one push late.
+
+    Args:
+        card: of the model.
+        steps: the network.
+        keep_ratio: largest share of windows to compute, 0 to 1; 1 computes everything,
+            None what has not come to rest, and what trained masks keep of it.
+    """
+
+    def __init__(
+        self, card: ModelCard, steps: Steps, keep_ratio: float | None = None
+    ) -> None:
+        self._card, self._steps = card, steps
+        self._ratio = keep_ratio
+        self._learned = keep_ratio is None and bool(card.config.get("use_mask", True))
+        self._before: FloatFrame | None = None
+        self._now: FloatFrame | None = None
+        self._size: FloatFrame | None = None
+        self._state: State = None
+        self._fresh = True
+        """Whether the next masked step must refresh."""
+        self._patience = 0
+        self._at_rest: FloatFrame | None = None
+        """The last picture, if nothing of it was computed."""
+        self.computed: list[Marks] = []
+        """Marks of the outputs of the last push or flush."""
+
+    def push(self, frame: FloatFrame) -> list[FloatFrame]:
+        """Give the next frame (h, w, 3); returns the output of the one before.
+
+        Raises:
+            RuntimeFailure: the network failed or gave NaN.
+        """
+        self.computed = []
+        self._size = frame
+        padded = pad(frame, self._card)
+        outputs = [] if self._now is None else [self._step(padded)]
+        self._before, self._now = self._now, padded
+        return outputs
+
+    def flush(self) -> list[FloatFrame]:
+        """End of the frames; returns the last output."""
+        self.computed = []
+        if self._now is None:
+            return []
+        outputs = [self._step(self._now)]
+        self._before = self._now = None
+        return outputs
+
+    def _step(self, after: FloatFrame) -> FloatFrame:
+        assert self._now is not None
+        assert self._size is not None
+        first = self._before is None
+        before = self._now if self._before is None else self._before
+        height, width = self._now.shape[:2]
+        if first:
+            self._state = self._steps.start(height, width)
+            self._fresh, self._patience, self._at_rest = True, 0, None
+        moved = (before != self._now) | (self._now != after)
+        if self._at_rest is not None and not moved.any():
+            picture, marks = self._at_rest, self._mark(0)
+        else:
+            frames = np.stack((before, self._now, after))
+            picture, marks = self._compute(frames, first, moved)
+        self.computed.append(marks)
+        self._at_rest = picture if not marks.any() else None
+        return crop(picture, self._size, self._card)
+
+    def _compute(
+        self, frames: FloatFrame, first: bool, moved: NDArray[np.bool_]
+    ) -> tuple[FloatFrame, Marks]:
+        if self._is_whole(moved):
+            self._fresh = True
+            self._patience -= 1
+            picture, self._state = self._steps.whole(frames, first, self._state)
+            return picture, self._mark(1)
+        picture, marks, self._state = self._steps.masked(
+            frames,
+            first,
+            self._fresh,
+            -1.0 if self._ratio is None else self._ratio,
+            self._state,
+        )
+        if self._learned and not self._fresh and marks.mean() > WHOLE_FROM:
+            self._patience = _PATIENCE
+        self._fresh = False
+        return picture, marks
+
+    def _is_whole(self, moved: NDArray[np.bool_]) -> bool:
+        """Whether the whole step is the faster one."""
+        if self._ratio is not None:
+            return self._ratio >= WHOLE_FROM
+        if self._learned:
+            return self._patience > 0
+        height, width = moved.shape[:2]
+        windows = moved.reshape(height // WINDOW, WINDOW, width // WINDOW, -1)
+        stirred = np.pad(windows.any(axis=(1, 3)), 1)
+        down = stirred[:-2] | stirred[1:-1] | stirred[2:]
+        return bool((down[:, :-2] | down[:, 1:-1] | down[:, 2:]).mean() > WHOLE_FROM)
+
+    def _mark(self, value: float) -> Marks:
+        assert self._now is not None
+        height, width = (side // WINDOW for side in self._now.shape[:2])
+        groups = len(self._card.config["groups"])
+        return np.full((1 + groups, height, width), value, np.float32)
