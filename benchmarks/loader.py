@@ -1,25 +1,48 @@
-"""How many training clips one core makes per second, and where the time goes.
+"""Whether making batches keeps up with training on them.
 
     OMP_NUM_THREADS=1 python benchmarks/loader.py --photographs DIR [--videos DIR]
-        [--clips 60] [--frames 6] [--patch 32] [--scale 4] [--cache runs/cache]
+        [--recipe recipes/ditn-s.yaml --recipe recipes/mia-vsr-xs.yaml]
+        [--workers 0 --workers 1 --workers 2] [--steps 20] [--clips 60]
 
-One process, one thread; the caches are built first and not counted. ``cpu`` rates count
-processor time, so they hold on a busy machine too; ``wall`` rates do not.
+First, what a core makes: clips per second of processor time for each source and
+degradation, so it holds on a busy machine too. Then, for each recipe, what a run sees:
+samples per second by the clock with so many worker processes, the time of a step whose
+batch is at hand, and the share of its time for which a run waits for batches. Caches
+are built first, the start of the workers is not counted. ``steps_per_s_fed`` is how
+many steps a device could do before it starved; ``batch_cpu_ms`` and ``step_cpu_ms``
+are processor time, which others on the machine change little.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from upframe.datasets.clips import ClipCache
 from upframe.datasets.pairs import PairCache
 from upframe.datasets.temporal import TemporalData
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
+from upframe.training.batches import Samples, batches
+from upframe.training.networks import scale_of
+from upframe.training.recipe import Recipe, load_recipe
+from upframe.training.trainer import Trainer
+
+_KINDS = {
+    "bi": BIConfig(),
+    "bd": BDConfig(),
+    "real": RealConfig(),
+    "real, walking": RealConfig(temporal="walk"),
+}
+_AHEAD = 8
+"""Steps before counting: workers start, and what they have made ahead is used up."""
 
 
 def main() -> None:
@@ -28,43 +51,114 @@ def main() -> None:
     parser.add_argument("--videos", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     parser.add_argument("--clips", type=int, default=60)
-    parser.add_argument("--frames", type=int, default=6)
-    parser.add_argument("--patch", type=int, default=32)
-    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--recipe", type=Path, action="append", default=[])
+    parser.add_argument("--workers", type=int, action="append")
+    parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
-    pairs = PairCache.build(
-        arguments.photographs, arguments.cache, arguments.scale, arguments.patch
+    torch.set_num_threads(
+        int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads()))
     )
+    result: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "a core": _rates(arguments),
+    }
+    for path in arguments.recipe:
+        recipe = _recipe(path, arguments)
+        result[recipe.name] = _run(
+            recipe, arguments.workers or [0, 1, 2], arguments.steps
+        )
+    print(json.dumps(result, indent=1))
+
+
+def _rates(arguments: argparse.Namespace) -> dict[str, object]:
+    """Of clips of 6 frames of 128x128 from 32x32."""
+    pairs = PairCache.build(arguments.photographs, arguments.cache, 4, 32)
     videos = arguments.videos and ClipCache.build(arguments.videos, arguments.cache)
     sources = {"photographs": TemporalData(pairs)}
     if videos:
         sources["videos"] = TemporalData(pairs, videos, video_share=1.0)
         sources["mixed"] = TemporalData(pairs, videos)
-    kinds = {
-        "bi": BIConfig(),
-        "bd": BDConfig(),
-        "real": RealConfig(),
-        "real, walking": RealConfig(temporal="walk"),
-    }
-    result: dict[str, object] = {
-        "clip": [arguments.frames, *[arguments.patch * arguments.scale] * 2],
-        "videos": videos and [len(c) for c in videos.clips],
-    }
+    rates = {}
     for source, data in sources.items():
-        for name, degradation in kinds.items():
+        for name, degradation in _KINDS.items():
             chosen = TemporalData(
                 pairs, data.videos, data.video_share, data.motion, degradation
             )
-            cpu, wall = time.process_time(), time.perf_counter()
+            cpu = time.process_time()
             for seed in range(arguments.clips):
-                rng = np.random.default_rng(seed)
-                chosen.sample(rng, 1, arguments.frames, arguments.patch)
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-            result[f"{source}, {name}"] = {
-                "cpu_clips_per_s": round(arguments.clips / cpu, 1),
-                "wall_clips_per_s": round(arguments.clips / wall, 1),
-            }
-    print(json.dumps(result, indent=1))
+                chosen.sample(np.random.default_rng(seed), 1, 6, 32)
+            cpu = time.process_time() - cpu
+            rates[f"{source}, {name}"] = round(arguments.clips / cpu, 1)
+    return {"clips_per_cpu_s": rates}
+
+
+def _recipe(path: Path, arguments: argparse.Namespace) -> Recipe:
+    """With the data of the command, and weights that start at random."""
+    recipe = load_recipe(path)
+    data = {"train": arguments.photographs, "cache": arguments.cache}
+    if recipe.data.videos is not None:
+        data["videos"] = arguments.videos
+    return recipe.model_copy(
+        update={"init": None, "data": recipe.data.model_copy(update=data)}
+    )
+
+
+def _run(recipe: Recipe, workers: list[int], steps: int) -> dict[str, object]:
+    data = recipe.data
+    samples = Samples(data, scale_of(recipe.system), recipe.seed)
+    trainer = Trainer(recipe)
+    batch = samples[0]
+    made, made_cpu = _least(lambda: samples[1])
+    step, step_cpu = _least(lambda: trainer.train_step(batch))
+    seen: dict[str, object] = {
+        "low": list(batch.low.shape),
+        "batch_ms": made,
+        "batch_cpu_ms": made_cpu,
+        "step_ms": step,
+        "step_cpu_ms": step_cpu,
+    }
+    for count in workers:
+        alone, _ = _go(samples, count, steps, None)
+        wall, waited = _go(samples, count, steps, trainer)
+        seen[f"{count} workers"] = {
+            "samples_per_s": round(data.batch * steps / alone, 1),
+            "steps_per_s_fed": round(steps / alone, 2),
+            "run_steps_per_s": round(steps / wall, 2),
+            "waits": round(waited / wall, 3),
+        }
+    return seen
+
+
+def _least(call: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds by the clock and of processor time, the least of five calls."""
+    walls, cpus = [], []
+    for _ in range(6):
+        wall, cpu = time.perf_counter(), time.process_time()
+        call()
+        walls.append(1e3 * (time.perf_counter() - wall))
+        cpus.append(1e3 * (time.process_time() - cpu))
+    return round(min(walls[1:]), 1), round(min(cpus[1:]), 1)
+
+
+def _go(
+    samples: Samples, workers: int, steps: int, trainer: Trainer | None
+) -> tuple[float, float]:
+    """Seconds of so many steps, and how many of them were waiting for a batch."""
+    stream = batches(samples, 0, _AHEAD + steps, workers=workers)
+    for _ in range(_AHEAD):
+        batch = next(stream)
+        if trainer is not None:
+            trainer.train_step(batch)
+    waited = 0.0
+    begin = time.perf_counter()
+    for _ in range(steps):
+        asked = time.perf_counter()
+        batch = next(stream)
+        waited += time.perf_counter() - asked
+        if trainer is not None:
+            trainer.train_step(batch)
+    return time.perf_counter() - begin, waited
 
 
 if __name__ == "__main__":

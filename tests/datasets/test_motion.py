@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from upframe.datasets.drawing import render
 from upframe.datasets.motion import Motion, MotionConfig, draw_motion
+from upframe.degradations.bicubic import to_uint8
+from upframe.nn.resize import imresize
 
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
@@ -108,3 +110,20 @@ def test_any_photograph_gives_the_asked_clip_twice_the_same(
     np.testing.assert_array_equal(*clips)
     # No black beyond the borders: the picture mirrors.
     assert clips[0].max(-1).min() >= 10
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5, 2.0])
+def test_sharpness_does_not_depend_on_where_between_two_pixels_a_frame_falls(
+    factor: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = to_uint8(imresize(rng.random((180, 180, 3)), size=(260, 260)))
+    camera = np.stack([np.diag([factor, factor, 1.0])] * 5)
+    camera[:, :2, 2] = 20
+    camera[:, 0, 2] += np.arange(5) * 0.25 * factor
+    clip = render(Motion((80, 80), camera, ()), noise).astype(float)
+    sharpness = np.abs(np.diff(clip, axis=2)).mean((1, 2, 3))
+    assert sharpness.min() > 10
+    assert np.ptp(sharpness) / sharpness.mean() < 0.1
+    # four quarters of a pixel are a pixel
+    assert np.abs(clip[0][:, 1:] - clip[4][:, :-1]).max() <= 1

@@ -2,8 +2,9 @@
 
 Frames are sampled with bicubic interpolation from a texture of twice their resolution
 that has been averaged over output pixels, so that neither aliasing nor the sharpness
-depends on where between two pixels a frame falls. The texture is made once for a clip:
-drawing every frame at twice its size gives the same pictures in five times the time.
+depends much on where between two pixels a frame falls. The texture is made once for a
+clip; drawing every frame at twice its size looks the same, is some percent sharper, but
+made a batch take seven times as long with Pillow.
 """
 
 from __future__ import annotations
