@@ -70,6 +70,17 @@ def clip_tree(tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str
 
 
 @pytest.fixture
+def lite_tree(tree: dict[str, Any]) -> dict[str, Any]:
+    """The same for a small MIA-VSR lite with masks and an adversary."""
+    tree["name"] = "tiny-lite"
+    tree["system"] = {"name": "mia_vsr_lite", "args": {"dim": 8, "groups": [1]}}
+    tree["data"] |= {"frames": 3, "batch": 2, "patch": 16, "val": None}
+    loss = [{"name": "charbonnier"}, {"name": "gan", "channels": 4}]
+    tree["optimiser"] |= {"steps": 4, "keep_weight": 0.1, "loss": loss}
+    return tree
+
+
+@pytest.fixture
 def mia_tree(tree: dict[str, Any]) -> dict[str, Any]:
     """The same for a small MIA-VSR, where a step takes a second."""
     tree["name"] = "tiny-mia"

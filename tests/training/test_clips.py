@@ -20,7 +20,7 @@ from upframe.training.trainer import Trainer
 from upframe.training.validation import ValidationSet
 
 
-@pytest.mark.parametrize("kind", ["clip_tree", "mia_tree"])
+@pytest.mark.parametrize("kind", ["clip_tree", "lite_tree"])
 def test_resume_is_exact_with_masks_and_chance(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -147,9 +147,26 @@ def test_a_larger_network_starts_from_a_smaller(
         "source": str(report.checkpoint),
         "not_in_file": trainer.initial,
     }
+    report.checkpoint.unlink()
+    assert train(large, resume="auto", minutes=0).step == 2  # brings its own weights
     trainer.save(tmp_path / "large.ckpt")
     with pytest.raises(UsageError, match=r"do not fit.*layers\.1\."):
         start_from(build_network(small.system), tmp_path / "large.ckpt")
+
+
+def test_masks_are_trained_in_a_second_stage(lite_tree: dict[str, Any]) -> None:
+    args = lite_tree["system"]["args"]
+    lite_tree["system"]["args"] = args | {"use_mask": False}
+    first = train(Recipe.model_validate(lite_tree))
+    lite_tree["system"]["args"] = args | {"use_mask": True}
+    lite_tree |= {"name": "second", "init": first.checkpoint, "log_every": 1}
+    second = Recipe.model_validate(lite_tree)
+    assert Trainer(second).initial == 0
+    train(second)
+    log = (second.folder / "log.jsonl").read_text().splitlines()
+    keeps = [line["loss_keep"] for line in map(json.loads, log[1:])]
+    assert len(keeps) == 4
+    assert all(0 < keep <= 0.1 for keep in keeps)
 
 
 def test_the_flow_has_weights_of_its_own(

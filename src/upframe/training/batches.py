@@ -7,6 +7,7 @@ number of workers nor their speed nor a resume changes what a step sees.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,6 +106,9 @@ def _initialise(worker: int) -> None:
     del worker
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    if "cv2" in sys.modules:
+        # the workers are the threads
+        sys.modules["cv2"].setNumThreads(1)
 
 
 def batches(

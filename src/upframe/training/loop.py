@@ -82,13 +82,14 @@ def train(
             f"{recipe.folder} holds a run already.",
             "Continue it with --resume auto, or choose another name in the recipe.",
         )
+    source = last if last.exists() else None
+    if resume not in (None, "auto"):
+        source = Path(str(resume))
     ranks = Ranks.of_environment()
     with ranks.joined(pick_device(recipe.device, ranks.local_rank)):
-        trainer = Trainer(recipe, ranks)
-        if resume not in (None, "auto"):
-            trainer.restore(Path(str(resume)))
-        elif last.exists():
-            trainer.restore(last)
+        trainer = Trainer(recipe, ranks, anew=source is None)
+        if source is not None:
+            trainer.restore(source)
         _Run(trainer, last, budget).go(report)
     return TrainingReport(
         checkpoint=last,

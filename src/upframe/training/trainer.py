@@ -67,12 +67,16 @@ def _set_checkpointing(network: nn.Module, name: str) -> None:
 class Trainer:
     """One run: networks, average, optimisers and step, saved and restored together."""
 
-    def __init__(self, recipe: Recipe, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, ranks: Ranks | None = None, *, anew: bool = True
+    ) -> None:
         """Make everything as it is before the first step.
 
         Args:
             recipe: what to do.
             ranks: this process among several; alone when None.
+            anew: read the weights that the recipe starts from; a checkpoint that is
+                restored afterwards brings its own.
 
         Raises:
             UsageError: if the recipe's system, start weights or device do not fit.
@@ -88,9 +92,9 @@ class Trainer:
         self.network = build_network(recipe.system).train()
         self.initial: int | None = None
         """Entries that the start weights left as they were; None without a start."""
-        if recipe.system.flow is not None:
+        if anew and recipe.system.flow is not None:
             start_from(self.network, recipe.system.flow, FLOW)
-        if recipe.init is not None:
+        if anew and recipe.init is not None:
             self.initial = start_from(self.network, recipe.init)
         if config.checkpointing:
             _set_checkpointing(self.network, recipe.system.name)
