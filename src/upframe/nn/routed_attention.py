@@ -284,14 +284,21 @@ def _box_mask(
     device: torch.device,
 ) -> Tensor | None:
     """(Q, K) bool of a box; None where every query sees every key."""
-    t, y, x = (_axis_mask(*pattern, device) for pattern in (times, rows, columns))
+    axes = (times, rows, columns)
+    if all(_sees_all(*axis) for axis in axes):
+        return None
+    t, y, x = (_axis_mask(*axis, device) for axis in axes)
     mask = (
         t[:, None, None, :, None, None]
         & y[None, :, None, None, :, None]
         & x[None, None, :, None, None, :]
     )
-    flat = mask.reshape(len(t) * len(y) * len(x), -1)
-    return None if bool(flat.all()) else flat
+    return mask.reshape(len(t) * len(y) * len(x), -1)
+
+
+def _sees_all(first: int, queries: int, keys: int, radius: int) -> bool:
+    """Whether every query of an axis reaches every key."""
+    return max(first + queries - 1, keys - 1 - first) <= radius
 
 
 def _axis_mask(

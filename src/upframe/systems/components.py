@@ -126,18 +126,7 @@ def read_component(kind: type[Any], folder: Path, name: str, dtype: torch.dtype)
     Raises:
         WeightsError: it is missing, damaged, or not of this kind.
     """
-    part = folder / name
-    if not (part / "config.json").is_file():
-        raise WeightsError(
-            f"{folder} lacks the component {name}.",
-            f"There should be {name}/config.json and its weights.",
-        )
-    found = kind.load_config(part).get("_class_name", kind.__name__)
-    if found != kind.__name__:
-        raise WeightsError(
-            f"{part} holds a {found} where a {kind.__name__} is needed.",
-            "Check that the folder is of this system.",
-        )
+    part = _checked(kind, folder, name)
     try:
         made, info = kind.from_pretrained(
             part,
@@ -157,3 +146,38 @@ def read_component(kind: type[Any], folder: Path, name: str, dtype: torch.dtype)
             "Check that weights and configuration belong together.",
         )
     return made.eval()
+
+
+def describe_component(
+    kind: type[Any], folder: Path, name: str, dtype: torch.dtype
+) -> Any:
+    """One part of a system on the meta device, from its ``config.json`` alone.
+
+    Raises:
+        WeightsError: it is missing, or not of this kind.
+    """
+    part = _checked(kind, folder, name)
+    with torch.device("meta"):
+        made = kind.from_config(kind.load_config(part))
+    exempt = tuple(getattr(kind, "_keep_in_fp32_modules", None) or ())
+    for path, value in made.named_parameters():
+        if not set(path.split(".")) & set(exempt):
+            value.data = value.data.to(dtype)
+    return made.eval()
+
+
+def _checked(kind: type[Any], folder: Path, name: str) -> Path:
+    """The subfolder of a part, once it is known to hold this kind."""
+    part = folder / name
+    if not (part / "config.json").is_file():
+        raise WeightsError(
+            f"{folder} lacks the component {name}.",
+            f"There should be {name}/config.json and its weights.",
+        )
+    found = kind.load_config(part).get("_class_name", kind.__name__)
+    if found != kind.__name__:
+        raise WeightsError(
+            f"{part} holds a {found} where a {kind.__name__} is needed.",
+            "Check that the folder is of this system.",
+        )
+    return part

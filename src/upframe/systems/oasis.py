@@ -65,6 +65,7 @@ from upframe.nn.head_routing import Routing
 from upframe.nn.noise import frame_noise
 from upframe.systems.components import (
     check_files,
+    describe_component,
     file_sha256,
     find_folder,
     read_component,
@@ -438,6 +439,27 @@ class OASIS(nn.Module):
         prompt = load_file(folder / PROMPT)["prompt"]
         return cls(transformer, vae, config, heads, prompt).eval()
 
+    @classmethod
+    def on_meta(cls, folder: Path, dtype: torch.dtype = torch.float32) -> OASIS:
+        """The system without weights, for `plan_memory`; only configurations are read.
+
+        Args:
+            folder: that :meth:`save_pretrained` wrote; files need not match their pins.
+            dtype: of the weights.
+
+        Raises:
+            WeightsError: a configuration is missing or makes no sense.
+        """
+        config = _read_config(folder / CONFIG)
+        kind = _AUTOENCODERS[config.autoencoder]
+        transformer = describe_component(
+            WanTransformer3DModel, folder, "transformer", dtype
+        )
+        vae = describe_component(kind, folder, "vae", dtype)
+        heads = Routing.load(folder / ROUTING)
+        prompt = load_file(folder / PROMPT)["prompt"].to("meta")
+        return cls(transformer, vae, config, heads, prompt).eval()
+
     def save_pretrained(self, folder: Path) -> None:
         """Write components, routing, prompt, and ``oasis.json`` with their SHA-256.
 
@@ -552,7 +574,8 @@ def _most_patches(system: OASIS) -> int:
 
 
 def _require_finite(x: Tensor, what: str) -> None:
-    if not bool(torch.isfinite(x).all()):
+    # on the meta device there are shapes alone
+    if not x.is_meta and not bool(torch.isfinite(x).all()):
         raise RuntimeFailure(
             f"Numbers from {what} left the range of their type, or were no numbers.",
             "Load the system with dtype=torch.bfloat16 or torch.float32.",
