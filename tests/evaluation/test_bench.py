@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,6 +141,24 @@ def test_what_cannot_be_measured() -> None:
         Setting(frames=0)
     with pytest.raises(UsageError, match="no model"):
         bench(["nothing"], SMALL)
+
+
+def test_masked_models_at_each_keep_ratio(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from lite_networks import lite
+
+    file = tmp_path / "masked.pth"
+    torch.save(lite().state_dict(), file)
+    costs = bench([str(file), "bicubic"], SMALL, keep_ratios=[1.0, 0.1], rounds=1)
+    assert [cost.keep_ratio for cost in costs] == [1.0, 0.1, None]
+    assert [cost.to_dict().get("keep_ratio") for cost in costs] == [1.0, 0.1, None]
+    assert set(costs[2].to_dict()) == KEYS
+    assert {cost.runtime for cost in costs[:2]} == {"torch"}
+
+
+def test_keep_ratios_need_a_masked_model() -> None:
+    with pytest.raises(UsageError, match="keep ratio"):
+        bench(["bicubic"], SMALL, keep_ratios=[0.5])
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -31,6 +31,12 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: all cores.")
     ] = None,
+    keep_ratio: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="R", help="Share that masked models compute, 0 to 1; repeatable."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Measure time and memory of models against each other."""
@@ -38,6 +44,7 @@ def bench(
     costs = run(
         model or [card.name for card in list_models()],
         Setting(width, height, frames, threads, runtime, device),
+        keep_ratios=keep_ratio or (),
         rounds=rounds,
         progress=None if as_json else console.say,
     )
@@ -56,6 +63,9 @@ def _show(costs: list[Cost]) -> None:
         title=f"{width}x{height}, {costs[0].threads} threads", title_justify="left"
     )
     table.add_column("model")
+    masked = any(cost.keep_ratio is not None for cost in costs)
+    if masked:
+        table.add_column("keep", justify="right")
     table.add_column("runtime")
     for name in ("params", "GFLOPs", "ms/frame", "ratio", "peak MB"):
         table.add_column(name, justify="right")
@@ -63,6 +73,7 @@ def _show(costs: list[Cost]) -> None:
         flops = cost.gflops_per_frame
         table.add_row(
             cost.model,
+            *([_keep(cost.keep_ratio)] if masked else []),
             f"{cost.runtime}, {cost.device}",
             f"{cost.params_m:.2f} M" if cost.params_m else "–",
             f"{flops:.1f}" if flops is not None else "–",
@@ -71,3 +82,7 @@ def _show(costs: list[Cost]) -> None:
             f"{cost.peak_rss_mb:.0f}",
         )
     Console().print(table)
+
+
+def _keep(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:g}"

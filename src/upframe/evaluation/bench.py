@@ -28,7 +28,7 @@ from upframe.errors import RuntimeFailure, UpframeError, UsageError
 from upframe.nn.resize import imresize
 from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.devices import peak_memory, physical_cores
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.make import check_keep_ratio, open_runtime
 
 ROUNDS = 5
 """Sessions of each model that count."""
@@ -73,20 +73,53 @@ class Cost:
     params_m: float
     """Millions of trained values; 0 for resampling."""
     gflops_per_frame: float | None
-    """As its card says, multiply-adds times two; None where it does not."""
+    """As its card says, multiply-adds times two, if nothing is skipped; None where it
+    does not."""
     ms_per_frame: float
     peak_rss_mb: float
     """Of a process that does nothing else; 10^6 bytes."""
+    keep_ratio: float | None
+    """Largest share that it computed, where one was set."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``upframe bench --json`` prints it."""
-        return {**asdict(self), "input": list(self.input)}
+        fields = {**asdict(self), "input": list(self.input)}
+        if self.keep_ratio is None:
+            del fields["keep_ratio"]
+        return fields
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A model at a keep ratio."""
+
+    name: str
+    model: Model
+    keep_ratio: float | None
+
+    def __str__(self) -> str:
+        """For messages."""
+        if self.keep_ratio is None:
+            return self.name
+        return f"{self.name} at keep ratio {self.keep_ratio:g}"
+
+    def open(self, setting: Setting) -> Runtime:
+        """Load it."""
+        return open_runtime(
+            self.model.card,
+            self.model.files,
+            runtime=setting.runtime,
+            device=setting.device,
+            threads=setting.threads,
+            keep_ratio=self.keep_ratio,
+        )
 
 
 def bench(
     models: Sequence[str],
     setting: Setting,
     *,
+    keep_ratios: Sequence[float] = (),
     rounds: int = ROUNDS,
     progress: Callable[[str], None] | None = None,
 ) -> list[Cost]:
@@ -95,14 +128,17 @@ def bench(
     Args:
         models: names of models or presets, or weight files.
         setting: what is measured.
+        keep_ratios: masked models are measured at each of them, 0 to 1; none for their
+            own masks.
         rounds: sessions of each that count.
         progress: is told what goes on, one line each.
 
     Returns:
-        One for each model, in their order.
+        One for each model and keep ratio, in their order.
 
     Raises:
-        UsageError: there is no such model, runtime or device.
+        UsageError: there is no such model, runtime, device or keep ratio, or there are
+            keep ratios and no model is masked.
         WeightsError: a file is damaged.
         MissingExtraError: a model needs torch and it is not installed.
         RuntimeFailure: a model fails.
@@ -110,12 +146,12 @@ def bench(
     if rounds < 1:
         raise UsageError("rounds must be at least 1.", "Use 1 or more.")
     say = progress or _silent
-    chosen = [resolve_model("balanced", name) for name in models]
-    runtimes = [_open(model, setting) for model in chosen]
+    runs = _runs(models, keep_ratios)
+    runtimes = [run.open(setting) for run in runs]
     peaks = []
-    for name in models:
-        say(f"memory of {name}")
-        peaks.append(peak_of_process(_command(name, setting)))
+    for run in runs:
+        say(f"memory of {run}")
+        peaks.append(peak_of_process(_command(run, setting)))
     clip = list(moving_texture(setting.width, setting.height, setting.frames))
     seconds = time_in_turns(
         [partial(run_session, runtime, clip) for runtime in runtimes],
@@ -123,8 +159,10 @@ def bench(
         lambda number: say(f"round {number} of {rounds}" if number else "warm-up"),
     )
     return [
-        _cost(runtime, setting, total / len(clip), peak)
-        for runtime, total, peak in zip(runtimes, seconds, peaks, strict=True)
+        _cost(run, runtime, setting, total / len(clip), peak)
+        for run, runtime, total, peak in zip(
+            runs, runtimes, seconds, peaks, strict=True
+        )
     ]
 
 
@@ -214,22 +252,25 @@ def _silent(line: str) -> None:
     del line
 
 
-def _command(model: str, setting: Setting) -> list[str]:
-    job = json.dumps([model, asdict(setting)])
+def _runs(models: Sequence[str], keep_ratios: Sequence[float]) -> list[_Run]:
+    runs = []
+    for name in models:
+        model = resolve_model("balanced", name)
+        ratios = keep_ratios if model.card.masked else ()
+        runs += [_Run(name, model, ratio) for ratio in ratios or (None,)]
+    if keep_ratios and not any(run.model.card.masked for run in runs):
+        check_keep_ratio(runs[0].model.card, keep_ratios[0])
+    return runs
+
+
+def _command(run: _Run, setting: Setting) -> list[str]:
+    job = json.dumps([run.name, run.keep_ratio, asdict(setting)])
     return [sys.executable, "-m", "upframe.evaluation.bench", job]
 
 
-def _open(model: Model, setting: Setting) -> Runtime:
-    return open_runtime(
-        model.card,
-        model.files,
-        runtime=setting.runtime,
-        device=setting.device,
-        threads=setting.threads,
-    )
-
-
-def _cost(runtime: Runtime, setting: Setting, seconds: float, peak: float) -> Cost:
+def _cost(
+    run: _Run, runtime: Runtime, setting: Setting, seconds: float, peak: float
+) -> Cost:
     card = runtime.card
     megapixels = setting.width * setting.height / 1e6
     flops = card.gflops_per_megapixel * megapixels
@@ -243,14 +284,15 @@ def _cost(runtime: Runtime, setting: Setting, seconds: float, peak: float) -> Co
         gflops_per_frame=round(flops, 3) if flops else None,
         ms_per_frame=round(seconds * 1e3, 3),
         peak_rss_mb=round(peak, 1),
+        keep_ratio=run.keep_ratio,
     )
 
 
 def _measure_memory(job: str) -> None:
     """The other process: one session of a model, then the peak on stdout."""
-    name, fields = json.loads(job)
+    name, keep_ratio, fields = json.loads(job)
     setting = Setting(**fields)
-    runtime = _open(resolve_model("balanced", name), setting)
+    runtime = _Run(name, resolve_model("balanced", name), keep_ratio).open(setting)
     clip = moving_texture(setting.width, setting.height, setting.frames)
     run_session(runtime, clip)
     print(peak_memory())
