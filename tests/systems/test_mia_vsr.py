@@ -221,6 +221,56 @@ def test_sampled_masks_follow_the_soft_mask() -> None:
     assert bool((score.grad >= 0).all())
 
 
+@pytest.mark.parametrize("keep_ratio", [None, 0.5])
+def test_half_precision(keep_ratio: float | None) -> None:
+    network = _small(depths=(1,), heads=(2,))
+    network.keep_ratio = 1.0
+    clip = _clip(1, 2, 3, 64, 64)
+    half = copy.deepcopy(network).half()
+    with torch.inference_mode():
+        wanted = torch.stack(network.features(clip)[0])
+        whole = torch.stack(half.features(clip.half())[0])
+        # everything computed: rounding alone
+        torch.testing.assert_close(whole.float(), wanted, atol=0.05, rtol=0.02)
+        for skips in (True, False):
+            half.keep_ratio, half.skip_dropped = keep_ratio, skips
+            maps, shares = half.features(clip.half())
+            assert maps[1].dtype == torch.float16
+            assert bool(torch.stack(maps).isfinite().all())
+            assert 0 < shares.mean() < 1
+
+
+def test_autocast() -> None:
+    network = _small(depths=(1,), heads=(2,))
+    clip = _clip(1, 2, 3, 64, 64)
+    with torch.inference_mode():
+        network.keep_ratio = 1.0
+        wanted = torch.stack(network.features(clip)[0])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            maps, _ = network.features(clip)
+    torch.testing.assert_close(torch.stack(maps).float(), wanted, atol=0.3, rtol=0.1)
+    network.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        maps, shares = network.features(clip)
+    loss = torch.stack(maps).float().square().mean() + shares.float().mean()
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            assert bool(parameter.grad.isfinite().all()), name
+
+
+def test_half_precision_samples_are_finite() -> None:
+    mask = AdaptiveMask(4)
+    torch.manual_seed(0)
+    score = torch.full((200_000,), 0.8, dtype=torch.float16, requires_grad=True)
+    kept = mask.sample(score)
+    assert bool(kept.isfinite().all())
+    assert kept.mean().item() == pytest.approx(0.69, abs=0.01)
+    kept.sum().backward()
+    assert score.grad is not None
+    assert bool(score.grad.isfinite().all())
+
+
 def test_a_keep_ratio_is_a_share() -> None:
     network = _small()
     for nonsense in (-0.1, 1.5, float("nan")):

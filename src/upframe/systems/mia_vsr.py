@@ -130,7 +130,11 @@ class AdaptiveMask(nn.Module):
         return score[..., 0]
 
     def sample(self, score: Tensor) -> Tensor:
-        """Random 0 or 1 of the same shape; the gradient is that of the soft mask."""
+        """Random 0 or 1 of the same shape; the gradient is that of the soft mask.
+
+        Half precision is left: its random numbers are zero too often for a logarithm.
+        """
+        score = score.to(torch.promote_types(score.dtype, torch.float32))
         first, second = (
             -torch.log(-torch.log(torch.rand_like(score) + 1e-8) + 1e-8)
             for _ in range(2)
@@ -157,7 +161,9 @@ def choose(score: Tensor, keep_ratio: float | None, windows: Windows) -> Tensor:
         return score >= 0
     most = round(keep_ratio * score.shape[1])
     inside = windows.rows < score.shape[1]
-    by_window = F.pad(score, (0, 1))[:, windows.rows]
+    # sums of half-precision scores would tie
+    exact = score.to(torch.promote_types(score.dtype, torch.float32))
+    by_window = F.pad(exact, (0, 1))[:, windows.rows]
     order = (by_window.sum(dim=2) / inside.sum(dim=1)).argsort(dim=1, descending=True)
     chosen = torch.zeros_like(score, dtype=torch.bool)
     for picture, ranked in zip(chosen, order, strict=True):
@@ -389,7 +395,8 @@ class Block(nn.Module):
 
 def _blend(kept: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """Tokens (B, h, w, C), new where (B, h, w) is 1 and old where it is 0."""
-    return kept[..., None] * new + (1 - kept)[..., None] * old
+    kept = kept[..., None].to(new.dtype)
+    return kept * new + (1 - kept) * old
 
 
 # One branch ------------------------------------------------------------------------
@@ -561,9 +568,13 @@ class Branch(nn.Module):
         return out, Visit(remembered, convs, x, out), kept
 
     def skips(self, x: Tensor) -> bool:
-        """Whether a frame of (B, C, h, w) is computed without its dropped tokens."""
+        """Whether a frame of (B, C, h, w) is computed without its dropped tokens.
+
+        Not under autocast, which does not see into the folded layers.
+        """
         return (
             self.skip_dropped
+            and not torch.is_autocast_enabled(x.device.type)
             and not self.training
             and not torch.is_grad_enabled()
             and len(x) == 1
