@@ -194,6 +194,10 @@ def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
         run(clips, protocol="vid5")
     with pytest.raises(UsageError, match="no metric"):
         run(clips, metrics=["psnr", "mos"])
+    with pytest.raises(UsageError, match="keep ratio"):
+        run(clips, keep_ratio=0.5)  # bicubic has no masks
+    with pytest.raises(UsageError, match="chunk_frames"):
+        run(clips, chunk_frames=0)
     with pytest.raises(UsageError, match="frames"):
         run(clips, frames=0)
     with pytest.raises(InputError, match="no folder gt"):

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from upframe.degradations.bicubic import to_uint8
+from lite_networks import lite
+from upframe.degradations.bicubic import bicubic_down, to_uint8
 from upframe.errors import RuntimeFailure
 from upframe.evaluation import evaluate as module
 from upframe.evaluation.evaluate import evaluate
+from upframe.metrics import psnr
 from upframe.nn.resize import imresize
 from upframe.runtimes.base import FloatFrame, Session
 from upframe.weights.card import ModelCard
@@ -110,3 +114,32 @@ def test_a_model_that_loses_frames(
     use(monkeypatch, Late(2, lost=1))
     with pytest.raises(RuntimeFailure, match="made 40 of 41 frames of a"):
         evaluate(model="bicubic", data=clips, protocol="vid4")
+
+
+def test_a_network_of_clips_is_scored_as_it_computes_whole_clips(
+    tmp_path: Path,
+) -> None:
+    network = lite()
+    save_file(network.state_dict(), tmp_path / "lite.safetensors")
+    (tmp_path / "gt" / "a").mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    truths = [to_uint8(imresize(rng.random((12, 16, 3)), size=(96, 128)))]
+    for number in range(4):
+        truths.append(np.roll(truths[0], (number, 3 * number), axis=(0, 1)))
+    for number, truth in enumerate(truths):
+        Image.fromarray(truth).save(tmp_path / "gt" / "a" / f"{number}.png")
+    report = evaluate(
+        model=str(tmp_path / "lite.safetensors"),
+        data=tmp_path,
+        protocol="vid4",
+        metrics=["psnr"],
+        threads=1,
+        keep_ratio=1.0,
+    )
+    assert "keep ratio 1" in report.settings
+    low = np.stack([bicubic_down(truth, 4) for truth in truths]) / 255.0
+    x = torch.from_numpy(low).float().permute(0, 3, 1, 2)[None]
+    with torch.inference_mode():
+        y = network(x)[0].permute(0, 2, 3, 1).double().numpy()
+    want = [psnr(to_uint8(a), b) for a, b in zip(y, truths, strict=True)]
+    assert report.clips[0].per_frame["psnr"] == pytest.approx(want, abs=0.01)

@@ -32,6 +32,10 @@ def evaluate(
             "niqe,ewarp. Default: psnr,ssim."
         ),
     ] = None,
+    keep_ratio: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Share that masked models compute, 0 to 1."),
+    ] = None,
     low: Annotated[
         Path | None,
         typer.Option("--lq", help="Low-resolution side, if it is not in --data."),
@@ -89,6 +93,7 @@ def evaluate(
         low=low,
         meta=meta,
         chunk_frames=chunk_frames,
+        keep_ratio=keep_ratio,
         progress=None if as_json else show,
     )
     if report_folder is not None:

@@ -107,6 +107,7 @@ def evaluate(
     low: Path | str | None = None,
     meta: Path | str | None = None,
     chunk_frames: int = DEFAULT_CHUNK_LENGTH,
+    keep_ratio: float | None = None,
     progress: Callable[[ClipScore], None] | None = None,
 ) -> EvaluationReport:
     """Score a model.
@@ -132,6 +133,8 @@ def evaluate(
         chunk_frames: longer clips go through models that look at several frames in
             chunks of this length, with the context that the model's card names, so that
             memory stays bounded.
+        keep_ratio: how much of a frame masked models compute at most, 0 to 1; None for
+            what they were taught.
         progress: is called after every clip.
 
     Returns:
@@ -167,7 +170,12 @@ def evaluate(
     )
     chosen = resolve_model("balanced", model)
     runner = open_runtime(
-        chosen.card, chosen.files, runtime=runtime, device=device, threads=threads
+        chosen.card,
+        chosen.files,
+        runtime=runtime,
+        device=device,
+        threads=threads,
+        keep_ratio=keep_ratio,
     )
     scale = runner.card.scale
     scoring = Scoring(
@@ -187,25 +195,31 @@ def evaluate(
         results.append(result)
         if progress is not None:
             progress(result)
-    settings = rules.describe(scale, made=any(clip.low is None for clip in clips))
-    settings += f"; {len(clips)} {rules.layout}, {total} frames through the model"
+    settings = [
+        rules.describe(scale, made=any(clip.low is None for clip in clips)),
+        f"{len(clips)} {rules.layout}, {total} frames through the model",
+    ]
     if missing := missing_clips(clips, rules):
-        settings += f"; of the published set {', '.join(missing)} are missing"
-    if runner.card.context and longest > chunk_frames:
-        settings += (
-            f"; in chunks of {chunk_frames} frames that see {runner.card.context} more "
-            "on each side"
+        settings.append(f"of the published set {', '.join(missing)} are missing")
+    context = runner.card.context
+    if context and longest > chunk_frames:
+        settings.append(
+            f"in chunks of {chunk_frames} frames that see {context} more on each side"
         )
     if frames is not None:
-        settings += f"; only the first {frames} frames of each clip"
+        settings.append(f"only the first {frames} frames of each clip")
+    if keep_ratio is not None:
+        settings.append(f"keep ratio {keep_ratio:g}")
     for name in names:
         lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
         if lost:
-            settings += f"; {name} is not defined on {lost} frames, which are left out"
+            settings.append(
+                f"{name} is not defined on {lost} frames, which are left out"
+            )
     return EvaluationReport(
         protocol=rules.name,
         model=chosen.card.name,
-        settings=settings,
+        settings="; ".join(settings),
         mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
         ms_per_frame=1e3 * timed.seconds / total,
