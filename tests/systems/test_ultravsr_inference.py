@@ -13,7 +13,7 @@ from upframe.nn.rts import RecurrentTemporalShift
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.ultravsr import UltraVSR, enlarge
 from upframe.systems.ultravsr_backbones import decoder_stages, place_in_vae
-from upframe.systems.ultravsr_inference import Options, Session, _grid, _TiledStream
+from upframe.systems.ultravsr_inference import Options, Session, _TiledStream, plan_grid
 
 GIVEN = Options(factor=0.6)
 
@@ -127,7 +127,7 @@ def test_tiles_of_a_network_without_global_layers_join_exactly() -> None:
             # the attention of the temporal modules reaches over the whole picture
             module.RTSAtten.project_out.weight.data.zero_()
     model = UltraVSR(parts.unet(), own, parts.alphas(), text=parts.text(), scale=2)
-    grid = _grid(model, Options(tile=62, overlap=28), (20, 192))
+    grid = plan_grid(model, Options(tile=62, overlap=28), (20, 192))
     assert len(grid) == 2
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(4, 4, 10, 96, generator=generator)
@@ -142,7 +142,7 @@ def test_tiles_of_a_network_without_global_layers_join_exactly() -> None:
 def test_tiles_run_the_whole_system() -> None:
     model, frames = system(), clip(3, 20, 40)
     options = replace(GIVEN, tile=24, overlap=8, colours="none")
-    assert len(_grid(model, options, (40, 80))) == 2
+    assert len(plan_grid(model, options, (40, 80))) == 2
     whole = streamed(model, frames, replace(GIVEN, colours="none"))
     out = streamed(model, frames, options)
     assert out.shape == whole.shape == (3, 3, 40, 80)

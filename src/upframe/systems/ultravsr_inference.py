@@ -173,7 +173,7 @@ class _Run:
         self._device = device
         self._step = restoration_step(factor[None], model.alphas_cumprod)
         self._size = (size[0] * model.scale, size[1] * model.scale)
-        self._grid = _grid(model, options, self._size)
+        self._grid = plan_grid(model, options, self._size)
         self._seen = 0
         self._latents: list[Tensor] = []  # z_LR of frames inside the UNet
         self._frames: list[Tensor] = []  # frames that are inside any network
@@ -280,7 +280,12 @@ class _TiledStream:
         return _blend(self._grid, self._scale, given) if given else None
 
 
-def _grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileGrid:
+def plan_grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileGrid:
+    """The tiles of latents for pictures of ``size`` (height, width) in output pixels.
+
+    Raises:
+        UsageError: the tiles of the options cannot cover it.
+    """
     height, width = (-(-side // model.factor) for side in size)
     tile = options.tile or max(height, width)
     overlap = options.overlap if options.tile else 0

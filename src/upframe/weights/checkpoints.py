@@ -64,18 +64,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         WeightsError: the file is missing, damaged, unsafe, or holds no weights.
     """
     head, size = _look_at(path)
-    if head.startswith(b"PK\x03\x04"):
-        _check_archive(path, size)
-        content = _torch_load(path)
-    elif head.startswith(b"\x80"):
-        content = _torch_load(path)
-    elif head[8:9] == b"{" or path.suffix == ".safetensors":
+    pickled = head.startswith((b"PK\x03\x04", b"\x80"))
+    if not pickled and (head[8:9] == b"{" or path.suffix == ".safetensors"):
         return _read_safetensors(path, head, size)
-    else:
-        raise _no_weights(path, head)
+    content = _read_pickle(path, head, size)
     declared = _declared_by_recipe(content)
     state = _strip(_unwrap(path, content))
     return Checkpoint(_checked(path, state), declared)
+
+
+def read_content(path: Path) -> Any:
+    """Read what a PyTorch checkpoint holds, whatever its structure, and as safely.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, or no such checkpoint.
+    """
+    return _read_pickle(path, *_look_at(path))
+
+
+def _read_pickle(path: Path, head: bytes, size: int) -> Any:
+    if head.startswith(b"PK\x03\x04"):
+        _check_archive(path, size)
+    elif not head.startswith(b"\x80"):
+        raise _no_weights(path, head)
+    return _torch_load(path)
 
 
 def _look_at(path: Path) -> tuple[bytes, int]:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import ultravsr_parts as parts
+from upframe.errors import RuntimeFailure
+from upframe.systems.degradation_estimator import DegradationEstimator
+from upframe.systems.ultravsr import UltraVSR
+from upframe.systems.ultravsr_backbones import SD21_UNET, SD21_VAE
+from upframe.systems.ultravsr_inference import Options, Session
+from upframe.systems.ultravsr_memory import (
+    _PeakMeter,
+    plan_memory,
+    planned_session,
+)
+
+
+def system() -> UltraVSR:
+    return UltraVSR(
+        parts.unet(), parts.vae(), parts.alphas(), text=parts.text(), scale=2
+    ).eval()
+
+
+def test_memory_does_not_grow_and_is_as_planned() -> None:
+    model, options = system(), Options(factor=0.5)
+    session, meter = Session(model, options), _PeakMeter(model)
+    peaks = []
+    with meter:
+        for _ in range(15):
+            session.push(torch.zeros(1, 3, 24, 32))
+            peaks.append(meter.peak)
+    assert peaks[-1] == peaks[13]  # 12 frames fill the streams
+    assert meter.peak < plan_memory(model, (24, 32), options).working < 1.5 * meter.peak
+
+
+def test_the_plan_knows_chunks_tiles_and_offloading() -> None:
+    model = system()
+    model.estimator = DegradationEstimator(4)
+    plain = plan_memory(model, (24, 32))
+    assert plan_memory(model, (24, 32), Options(chunk=4)).working > plain.working
+    assert plan_memory(model, (48, 64)).working > 3 * plain.working
+    offloaded = plan_memory(model, (24, 32), Options(offload=True))
+    assert offloaded.weights == plain.weights - min(plain.unet, plain.vae)
+    assert plain.estimator == sum(p.nbytes for p in model.estimator.parameters())
+    assert "GiB" in str(plain)
+    assert "one network at a time" in str(offloaded)
+
+
+def test_the_plan_is_announced_before_anything_runs() -> None:
+    said: list[str] = []
+    model = system().to(torch.bfloat16)
+    session = planned_session(model, (12, 16), Options(factor=0.5), said.append)
+    assert len(said) == 1
+    assert said[0].startswith("memory: ")
+    assert len(session.push(torch.zeros(2, 3, 12, 16)) + session.flush()) == 2
+    half = plan_memory(model, (12, 16))
+    assert half.unet == 2 * sum(p.numel() for p in model.unet.parameters())
+    with pytest.raises(RuntimeFailure, match="smaller tiles"):
+        planned_session(model, (12, 16), None, lambda _: None, available=1000)
+
+
+@pytest.mark.slow
+def test_full_size_is_planned_without_weights() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    with torch.device("meta"):
+        model = UltraVSR(
+            diffusers.UNet2DConditionModel(**SD21_UNET),
+            diffusers.AutoencoderKL(**SD21_VAE),
+            parts.alphas(),
+            text=torch.zeros(1, 77, 1024),
+        ).half()
+    plan = plan_memory(model, (180, 320), Options(tile=96))
+    print(plan)
+    assert plan.unet == 2 * (865_910_724 + 5_546_172)
+    assert 1e9 < plan.working < 2e10
