@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 import oasis_parts as parts
-from upframe.errors import RuntimeFailure, UsageError, WeightsError
+from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, WeightsError
 from upframe.nn.routed_attention import HeadKind
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.components import file_sha256
@@ -189,6 +191,27 @@ def test_a_loss_on_pictures_reaches_the_transformer() -> None:
     system = parts.system(*MIXED).train()
     system(parts.clip(5)).square().mean().backward()
     assert system.transformer.patch_embedding.weight.grad.abs().sum() > 0
+
+
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    clip = parts.clip(9)
+    gradients = []
+    for checkpointing in (False, True):
+        system = parts.system(*MIXED).train()
+        if checkpointing:
+            system.transformer.enable_gradient_checkpointing()
+        system.latents(clip).square().mean().backward()
+        gradients.append(system.transformer.blocks[0].attn1.to_q.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_without_diffusers_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "upframe.systems.oasis")
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingExtraError, match=r"upframe\[diffusion\]"):
+        importlib.import_module("upframe.systems.oasis")
 
 
 def test_a_decoder_of_pictures_works_too() -> None:

@@ -1,4 +1,7 @@
-"""Choosing, from clips, which heads of an OASIS model attend globally and which not."""
+"""Choosing, from clips, which heads of an OASIS model attend globally and which not.
+
+Importing this module needs the extra ``[diffusion]``.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from upframe.datasets.frames import Clip
 from upframe.datasets.layouts import open_footage
-from upframe.errors import MissingExtraError, UsageError
+from upframe.errors import UsageError
 from upframe.nn.head_routing import Calibration, Routing, choose_heads, threshold_for
 from upframe.nn.routed_attention import check_window
 from upframe.runtimes.torch import place
-
-try:
-    import torch
-
-    from upframe.systems.oasis import OASIS
-    from upframe.systems.oasis_attention import (
-        architecture,
-        attention_weights,
-        measure,
-    )
-except MissingExtraError:
-    raise
-except ImportError as error:
-    raise MissingExtraError("Calibrating a model", "diffusion") from error
+from upframe.systems.oasis import OASIS
+from upframe.systems.oasis_attention import architecture, attention_weights, measure
 
 THRESHOLD = 0.25
 """Nats: 78% of the attention inside the pattern."""

@@ -1,0 +1,1 @@
+"""Time of routed attention against all-global attention."""
