@@ -25,7 +25,6 @@ from upframe.datasets.pictures import list_pictures, read_picture
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint8
 from upframe.engine.models import resolve_model
 from upframe.export.onnx import export_model
-from upframe.export.recurrent import masked_path
 from upframe.metrics.fidelity import psnr
 from upframe.runtimes.base import Runtime
 from upframe.runtimes.make import open_runtime
@@ -51,8 +50,7 @@ def opened(name: str, folder: Path, threads: int | None) -> Runtime:
     if model.card.lookahead is not None:
         keep = 1.0
         if "onnx" not in files:
-            graph = export_model(name, folder).path
-            files |= {"onnx": graph, "onnx-masked": masked_path(graph)}
+            files |= export_model(name, folder).files
     return open_runtime(model.card, files, threads=threads, keep_ratio=keep)
 
 

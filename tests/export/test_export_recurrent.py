@@ -27,7 +27,9 @@ def test_a_weight_file_is_exported_by_its_keys(tmp_path: Path) -> None:
     torch.save(lite().state_dict(), tmp_path / "some.pth")
     export = export_model(str(tmp_path / "some.pth"), tmp_path / "out")
     assert export.path == tmp_path / "out" / "some.onnx"
-    assert (tmp_path / "out" / "some.masked.onnx").is_file()
+    masked = tmp_path / "out" / "some.masked.onnx"
+    assert dict(export.files) == {"onnx": export.path, "onnx-masked": masked}
+    assert masked.is_file()
 
 
 def test_steps_that_differ_are_not_kept(

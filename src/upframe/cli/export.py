@@ -30,4 +30,5 @@ def export(
         f"ONNX opset {result.opset}; differs from torch by at most "
         f"{result.difference:.1e} of a range of 1"
     )
-    print(result.path)
+    for path in result.files.values():
+        print(path)

@@ -9,7 +9,7 @@ of clips: see ``upframe.export.recurrent``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +35,17 @@ TOLERANCE = 1e-4
 class OnnxExport:
     """What was written."""
 
-    path: Path
+    files: Mapping[str, Path]
+    """By the name that cards give them: ``onnx``; for networks of clips that graph does
+    whole steps, and ``onnx-masked`` those that skip windows."""
     opset: int
     difference: float
     """Largest difference to torch over the sizes that were tried, of a range of 1."""
+
+    @property
+    def path(self) -> Path:
+        """The graph ``onnx``."""
+        return self.files["onnx"]
 
 
 class _Frames(torch.nn.Module):
@@ -136,7 +143,7 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
         with torch.inference_mode():
             want = frames(torch.from_numpy(x)).numpy()
         difference = max(difference, float(np.abs(got - want).max()))
-    return _approved((path,), difference)
+    return _approved({"onnx": path}, difference)
 
 
 def export_recurrent(network: MIAVSRLite, path: Path) -> OnnxExport:
@@ -156,18 +163,19 @@ def export_recurrent(network: MIAVSRLite, path: Path) -> OnnxExport:
         import onnx  # noqa: F401 - the writer of the files needs it
     except ImportError as error:
         raise MissingExtraError("Export to ONNX", "export") from error
-    return _approved((path, masked_path(path)), export_steps(network, path, OPSET))
+    files = {"onnx": path, "onnx-masked": masked_path(path)}
+    return _approved(files, export_steps(network, path, OPSET))
 
 
-def _approved(paths: tuple[Path, ...], difference: float) -> OnnxExport:
+def _approved(files: Mapping[str, Path], difference: float) -> OnnxExport:
     if not difference <= TOLERANCE:
-        for path in paths:
+        for path in files.values():
             path.unlink()
         raise OutputError(
             f"The exported network differs from torch by {difference:.1e}.",
             "Report this with the versions of torch and onnxruntime.",
         )
-    return OnnxExport(paths[0], OPSET, difference)
+    return OnnxExport(files, OPSET, difference)
 
 
 def export_model(name_or_path: str, folder: Path) -> OnnxExport:
