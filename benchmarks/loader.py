@@ -16,11 +16,13 @@ are processor time, which others on the machine change little.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,9 @@ _KINDS = {
 }
 _AHEAD = 8
 """Steps before counting: workers start, and what they have made ahead is used up."""
+
+_ALONE = 64
+"""Batches of the rate without training; many more than are kept ready."""
 
 
 def main() -> None:
@@ -109,8 +114,9 @@ def _run(recipe: Recipe, workers: list[int], steps: int) -> dict[str, object]:
     samples = Samples(data, scale_of(recipe.system), recipe.seed)
     trainer = Trainer(recipe)
     batch = samples[0]
-    made, made_cpu = _least(lambda: samples[1])
-    step, step_cpu = _least(lambda: trainer.train_step(batch))
+    numbers = itertools.count(1)
+    made, made_cpu = _median(lambda: samples[next(numbers)], 12)
+    step, step_cpu = _median(lambda: trainer.train_step(batch), 6)
     seen: dict[str, object] = {
         "low": list(batch.low.shape),
         "batch_ms": made,
@@ -119,26 +125,27 @@ def _run(recipe: Recipe, workers: list[int], steps: int) -> dict[str, object]:
         "step_cpu_ms": step_cpu,
     }
     for count in workers:
-        alone, _ = _go(samples, count, steps, None)
+        alone, _ = _go(samples, count, _ALONE, None)
         wall, waited = _go(samples, count, steps, trainer)
         seen[f"{count} workers"] = {
-            "samples_per_s": round(data.batch * steps / alone, 1),
-            "steps_per_s_fed": round(steps / alone, 2),
+            "samples_per_s": round(data.batch * _ALONE / alone, 1),
+            "steps_per_s_fed": round(_ALONE / alone, 2),
             "run_steps_per_s": round(steps / wall, 2),
             "waits": round(waited / wall, 3),
         }
     return seen
 
 
-def _least(call: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds by the clock and of processor time, the least of five calls."""
+def _median(call: Callable[[], object], count: int) -> tuple[float, float]:
+    """Milliseconds of a call by the clock and of processor time; the first of the calls
+    does not count."""
     walls, cpus = [], []
-    for _ in range(6):
+    for _ in range(1 + count):
         wall, cpu = time.perf_counter(), time.process_time()
         call()
         walls.append(1e3 * (time.perf_counter() - wall))
         cpus.append(1e3 * (time.process_time() - cpu))
-    return round(min(walls[1:]), 1), round(min(cpus[1:]), 1)
+    return round(median(walls[1:]), 1), round(median(cpus[1:]), 1)
 
 
 def _go(
