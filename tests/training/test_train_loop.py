@@ -14,6 +14,7 @@ import torch
 
 from upframe.errors import Interrupted, RuntimeFailure, UsageError
 from upframe.training.batches import Samples
+from upframe.training.command import run
 from upframe.training.loop import train
 from upframe.training.recipe import Recipe
 from upframe.training.trainer import Trainer, learning_rate
@@ -112,7 +113,7 @@ def test_learning_rate_rises_and_falls(recipe: Recipe) -> None:
     assert rates[100] == config.lr_end
 
 
-def test_the_command_continues_a_run(recipe: Recipe, tmp_path: Path) -> None:
+def test_the_command_trains_and_refuses(recipe: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(recipe.model_dump_json())  # JSON is YAML
     command = [sys.executable, "-m", "upframe", "train", str(path), "--threads", "1"]
@@ -120,13 +121,35 @@ def test_the_command_continues_a_run(recipe: Recipe, tmp_path: Path) -> None:
     for arguments, code, words in (
         ((), 0, "finished at step 5"),
         ((), 2, "--resume auto"),
-        (("--resume", "auto", "--set", "optimiser.steps=7"), 0, "finished at step 7"),
-        (("--resume", "auto", "--set", "optimiser.stops=7"), 2, "optimiser.stops"),
     ):
         done = subprocess.run([*command, *arguments], capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_command_continues_a_run(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(recipe.model_dump_json())
+    said: list[str] = []
+
+    def command(resume: str | None, *settings: str) -> Path:
+        return run(
+            path,
+            settings=("data.val=null", *settings),
+            resume=resume,
+            minutes=None,
+            threads=1,
+            prepare=False,
+            say=said.append,
+        )
+
+    command(None, "optimiser.steps=5")
+    assert "finished at step 5 of 5" in said[-1]
+    assert command("auto", "optimiser.steps=7") == recipe.folder / "last.ckpt"
+    assert "finished at step 7 of 7" in said[-1]
+    with pytest.raises(UsageError, match=r"optimiser\.stops"):
+        command("auto", "optimiser.stops=7")
 
 
 @pytest.mark.parametrize("name", ["bd", "real"])
