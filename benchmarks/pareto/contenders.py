@@ -95,7 +95,9 @@ def presets() -> list[Contender]:
 
 def peers() -> list[Contender]:
     """What people would use instead."""
-    ditn = _SHARED / "ditn" / "DITN_Real_x4.pth"
+    ditn = CACHE / "DITN_Real_x4.pth"
+    if not ditn.is_file():
+        ditn = _SHARED / "ditn" / ditn.name
     return [
         Contender("bicubic", "upframe", "bicubic", "bicubic (MATLAB)"),
         Contender("lanczos", "upframe", "lanczos", "Lanczos"),
