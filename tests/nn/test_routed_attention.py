@@ -119,12 +119,16 @@ def test_gradients_equal_those_of_the_reference() -> None:
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_the_mask_for_flex_attention_is_the_window() -> None:
-    grid, window = Grid(3, 7, 9), Window(3, 5, 3)
+    grid, window = Grid(3, 7, 20), Window(1, 5, 3)  # 420 tokens: 4 blocks, one short
     q, k, v = tokens(2, grid)
     blocks = window_blocks(grid, window, torch.device("cpu"))
     wanted = masked_attention(q, k, v, ["window"] * 2, grid, window)
     got = flex_attention(q, k, v, block_mask=blocks)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    seen = torch.nn.functional.pad(pattern_mask("window", grid, window), (0, 92) * 2)
+    used = seen.view(4, 128, 4, 128).any(3).any(1)
+    assert torch.equal(blocks.to_dense()[0, 0].bool(), used)
+    assert not used.all()
 
 
 @pytest.mark.parametrize("window", [(3, 9), (2, 9, 9), (3, 0, 9), (3, -1, 9)])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -323,6 +326,37 @@ def test_a_hub_needs_a_commit_and_offline_needs_an_earlier_fetch(
         OASIS.from_pretrained(tmp_path / "none" / "such")
 
 
+class _Empty(BaseHTTPRequestHandler):
+    """A mirror that has nothing."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+    def do_HEAD(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *what: object) -> None:
+        pass
+
+
+def test_a_mirror_is_asked_and_what_it_lacks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    with HTTPServer(("127.0.0.1", 0), _Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirror = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(WeightsError, match=r"someone/oasis at aaaaaaaa could not"):
+            OASIS.from_pretrained("someone/oasis", commit="a" * 40, mirror=mirror)
+        server.shutdown()
+    assert any("someone/oasis" in path for path in _Empty.asked)
+
+
 def test_a_fetched_commit_is_found_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +394,8 @@ def test_what_is_no_clip_is_refused() -> None:
         system(torch.zeros(1, 3, 16, 16))
     with pytest.raises(UsageError, match="is no clip"):
         system(torch.zeros(1, 0, 3, 16, 16))
+    with pytest.raises(UsageError, match="is no clip"):
+        system.latents(torch.zeros(1, 0, 3, 16, 16))
     sizes = [torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 20)]
     with pytest.raises(UsageError, match="All frames of a clip have one size"):
         list(system.stream(sizes))

@@ -39,6 +39,9 @@ _TILE = (1, 8, 8)
 """Tokens of a box of queries. Small boxes waste fewer keys, large ones are better
 matrix products; of those measured by benchmarks/routing, the fastest on a CPU."""
 
+_BLOCK = 128
+"""Tokens of a block of flex attention."""
+
 
 class Grid(NamedTuple):
     """Tokens of a clip along its axes."""
@@ -311,15 +314,30 @@ def _axis_mask(
 
 @functools.lru_cache(maxsize=16)
 def window_blocks(grid: Grid, window: Window, device: torch.device) -> Any:
-    """The window as a block mask of flex attention."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    """The window as a block mask of flex attention.
+
+    Made row by row of blocks: torch's own ``create_block_mask`` compares all tokens
+    with all, which takes gigabytes at 720p.
+    """
+    from torch.nn.attention.flex_attention import BlockMask
 
     def near(b: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         del b, head
         return _near(query, key, grid, window.radius)
 
     n = grid.tokens
-    return create_block_mask(near, None, None, n, n, device=str(device))
+    rows = []
+    for queries in torch.split(torch.arange(n, device=device), _BLOCK):
+        seen = sees("window", queries, grid, window).any(0)
+        rows.append(F.pad(seen, (0, -n % _BLOCK)).view(-1, _BLOCK).any(1))
+    used = torch.stack(rows)[None, None]
+    return BlockMask.from_kv_blocks(
+        used.sum(-1, dtype=torch.int32),
+        used.int().argsort(dim=-1, descending=True, stable=True).int(),
+        BLOCK_SIZE=_BLOCK,
+        mask_mod=near,
+        seq_lengths=(n, n),
+    )
 
 
 @functools.cache

@@ -238,11 +238,7 @@ class OASIS(nn.Module):
             UsageError: this is no clip.
             RuntimeFailure: numbers left the range of the type.
         """
-        if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
-            raise UsageError(
-                f"A tensor of {tuple(frames.shape)} is no clip.",
-                "Give (B, T, 3, h, w).",
-            )
+        _check_clip(frames)
         whole = Chunking(frames.shape[1] + 1, 0, 0)
         return torch.stack(
             list(self.stream(frames.unbind(1), chunking=whole, seed=seed)), dim=1
@@ -294,7 +290,12 @@ class OASIS(nn.Module):
         Returns:
             (B, C, L, H / spatial, W / spatial) float32, normalised, sizes rounded up to
             whole patches; L = 1 + (T - 1) / temporal, rounded up.
+
+        Raises:
+            UsageError: this is no clip.
+            RuntimeFailure: numbers left the range of the type.
         """
+        _check_clip(frames)
         inputs = self._inputs(frames.unbind(1), deque(), 0, seed)
         return self._pass(torch.cat(list(inputs), dim=2))
 
@@ -571,6 +572,14 @@ def _fade(before: Tensor, after: Tensor) -> Tensor:
 
 def _most_patches(system: OASIS) -> int:
     return int(system.transformer.config.rope_max_seq_len)
+
+
+def _check_clip(frames: Tensor) -> None:
+    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+        raise UsageError(
+            f"A tensor of {tuple(frames.shape)} is no clip.",
+            "Give (B, T, 3, h, w).",
+        )
 
 
 def _require_finite(x: Tensor, what: str) -> None:
