@@ -338,8 +338,8 @@ def _mia_vsr_lite_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
         multiple=8,
         min_size=16,
         overlap=32,
-        # Measured with ONNX Runtime, masked, on 640x480: the memory of each residual,
-        # in and out, and the tiles of the convolution that is the widest.
+        # Counted, not measured: the memory of each residual, before and after a step
+        # and twice while it is made, the tiles of all windows, and pictures.
         bytes_per_pixel=4 * (4 * dim * (sum(groups) + len(groups) + 8) + 6 * 48),
         gflops_per_megapixel=round(2 * (weights + attention + motion) / 1e3, 1),
         context=_LITE_CONTEXT,
