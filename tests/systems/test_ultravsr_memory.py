@@ -6,14 +6,11 @@ import torch
 import ultravsr_parts as parts
 from upframe.errors import RuntimeFailure
 from upframe.systems.degradation_estimator import DegradationEstimator
+from upframe.systems.live_memory import live_bytes
 from upframe.systems.ultravsr import UltraVSR
 from upframe.systems.ultravsr_backbones import SD21_UNET, SD21_VAE
 from upframe.systems.ultravsr_inference import Options, Session
-from upframe.systems.ultravsr_memory import (
-    _PeakMeter,
-    plan_memory,
-    planned_session,
-)
+from upframe.systems.ultravsr_memory import plan_memory, planned_session
 
 
 def system() -> UltraVSR:
@@ -24,14 +21,19 @@ def system() -> UltraVSR:
 
 def test_memory_does_not_grow_and_is_as_planned() -> None:
     model, options = system(), Options(factor=0.5)
-    session, meter = Session(model, options), _PeakMeter(model)
-    peaks = []
-    with meter:
-        for _ in range(15):
-            session.push(torch.zeros(1, 3, 24, 32))
-            peaks.append(meter.peak)
-    assert peaks[-1] == peaks[13]  # 12 frames fill the streams
-    assert meter.peak < plan_memory(model, (24, 32), options).working < 1.5 * meter.peak
+
+    def peak(frames: int) -> int:
+        session = Session(model, options)
+
+        def run() -> None:
+            for _ in range(frames):
+                session.push(torch.zeros(1, 3, 24, 32))
+
+        return live_bytes(run)
+
+    filled = peak(14)  # 12 frames fill the streams
+    assert peak(16) == filled
+    assert filled < plan_memory(model, (24, 32), options).working < 1.5 * filled
 
 
 def test_the_plan_knows_chunks_tiles_and_offloading() -> None:

@@ -10,7 +10,6 @@ run, and the allocator's rounding.
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from upframe.errors import RuntimeFailure
 from upframe.nn.rts import RecurrentTemporalShift
 from upframe.nn.stages import Carried, Segment, Stages
+from upframe.systems.live_memory import live_bytes
 from upframe.systems.ultravsr import UltraVSR, colour_fixes
 from upframe.systems.ultravsr_backbones import decoder_stages, unet_stages
 from upframe.systems.ultravsr_inference import Options, Session, plan_grid
@@ -112,13 +110,13 @@ def plan_memory(
     half = latent.to(shape.dtype)
     with torch.no_grad(), _ShapesOnly():
         passes = [
-            _Pass(shape, unet, half, shape.carried(chunk)),
-            _Pass(shape, decoder, half, ()),
+            _Pass(unet, half, shape.carried(chunk)),
+            _Pass(decoder, half, ()),
         ]
         peaks = [one.peak for one in passes]
-        peaks.append(_peak(shape, lambda: shape.moments(crop)))
+        peaks.append(live_bytes(lambda: shape.moments(crop)))
         fix = colour_fixes[options.colours]
-        peaks.append(_peak(shape, lambda: fix(picture + 0.5, picture + 0.5)))
+        peaks.append(live_bytes(lambda: fix(picture + 0.5, picture + 0.5)))
     held = sum(one.held for one in passes) * len(grid)
     # latents inside the UNet; frames inside either network
     held += unet.delay * latent[0].nbytes * len(grid)
@@ -135,9 +133,7 @@ def plan_memory(
 class _Pass:
     """One run of a network's stages on a chunk, on the meta device."""
 
-    def __init__(
-        self, model: UltraVSR, stages: Stages, x: Tensor, carried: Carried
-    ) -> None:
+    def __init__(self, stages: Stages, x: Tensor, carried: Carried) -> None:
         self.held = 0
         """Bytes that a stream of these stages keeps between chunks."""
         self._widest = 0
@@ -146,7 +142,7 @@ class _Pass:
             for segment, shift in zip(stages.segments[:-1], stages.shifts, strict=True)
         )
         recorded = Stages((*first, stages.segments[-1]), stages.shifts)
-        self.peak = _peak(model, lambda: recorded(x, len(x), carried))
+        self.peak = live_bytes(lambda: recorded(x, len(x), carried))
         # while they wait, carried tensors are joined with those before and cut again
         self.peak += (len(x) + 2 * RecurrentTemporalShift.reach) * self._widest
 
@@ -161,13 +157,6 @@ class _Pass:
             return x, carried
 
         return run
-
-
-def _peak(model: UltraVSR, run: Callable[[], object]) -> int:
-    meter = _PeakMeter(model)
-    with meter:
-        run()
-    return meter.peak
 
 
 def planned_session(
@@ -230,39 +219,6 @@ def _on_meta(model: UltraVSR) -> UltraVSR:
         return copy.deepcopy(model, memo)
     finally:
         model.estimator = estimator
-
-
-class _PeakMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that are alive at once, weights left out."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        tensors = (*model.parameters(), *model.buffers())
-        self._known = {t.untyped_storage()._cdata for t in tensors}
-        self.live = 0
-        self.peak = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
-        return out
-
-    def _count(self, storage: Any) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._forget, key, size)
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
 
 
 class _ShapesOnly(TorchFunctionMode):
