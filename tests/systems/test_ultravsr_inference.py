@@ -165,8 +165,25 @@ def test_offloading_changes_nothing_and_leaves_networks_in_main_memory() -> None
         ({"chunk": 0}, "chunk of 0"),
         ({"tile": 40, "overlap": 32}, "cannot overlap"),
         ({"colours": "sepia"}, "'sepia'"),
+        ({"seed": -1}, "seed of -1"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Options(**settings)
+
+
+def test_networks_that_are_elsewhere_are_refused() -> None:
+    with pytest.raises(UsageError, match="set offload"):
+        Session(system(), GIVEN, device="cuda")
+
+
+def test_frames_that_do_not_fit_are_refused() -> None:
+    session = Session(system(), GIVEN)
+    with pytest.raises(ValueError, match=r"\(n, 3, h, w\)"):
+        session.push(torch.zeros(3, 8, 8))
+    session.push(clip(1))
+    with pytest.raises(ValueError, match="one size"):
+        session.push(clip(1, 8, 8))
+    with pytest.raises(ValueError, match="one size"):
+        session.push(clip(1), parts.text())

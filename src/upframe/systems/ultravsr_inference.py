@@ -69,6 +69,11 @@ class Options:
                 f"Tiles of {self.tile} latent pixels cannot overlap by {self.overlap}.",
                 "Give a tile at least twice as large as the overlap.",
             )
+        if not 0 <= self.seed < 2**64 or self.first_index < 0:
+            raise UsageError(
+                f"A seed of {self.seed} or a first frame {self.first_index} cannot be.",
+                "Give a seed from 0 to 2**64 - 1, and frames from 0 on.",
+            )
         if self.colours not in colour_fixes:
             raise UsageError(
                 f"There is no colour correction '{self.colours}'.",
@@ -83,6 +88,9 @@ class Session:
         model: the networks, in eval mode.
         options: how to run them.
         device: where networks run; None for where they are.
+
+    Raises:
+        UsageError: networks are elsewhere and are not to be offloaded.
     """
 
     def __init__(
@@ -93,9 +101,16 @@ class Session:
     ) -> None:
         self._model = model
         self._options = options or Options()
-        self._device = torch.device(device or model.alphas_cumprod.device)
+        home = model.alphas_cumprod.device
+        self._device = torch.device(device or home)
+        if self._device.type != home.type and not self._options.offload:
+            raise UsageError(
+                f"The networks are on {home}, and are to run on {self._device}.",
+                f"Move them with model.to('{self._device}'), or set offload.",
+            )
         self._waiting: list[Tensor] = []  # frames (1, 3, h, w) that no network has seen
         self._texts: list[Tensor] = []  # their embeddings (1, L, D), if given
+        self._form: tuple[torch.Size, bool] | None = None  # of what is pushed
         self._run: _Run | None = None
 
     @torch.no_grad()
@@ -113,7 +128,9 @@ class Session:
 
         Raises:
             RuntimeFailure: a network gave something that is no number.
+            ValueError: the frames are of another shape, or texts are missing.
         """
+        self._check(frames, text)
         self._waiting += torch.split(frames.float(), 1)
         if text is not None:
             self._texts += torch.split(text, 1)
@@ -129,15 +146,26 @@ class Session:
         if self._run is None and not self._waiting:
             return []
         run = self._run or self._begin()
-        self._run = None
+        self._run = self._form = None
         return self._work(run, least=1) + run.flush()
+
+    def _check(self, frames: Tensor, text: Tensor | None) -> None:
+        if frames.dim() != 4 or frames.shape[1] != 3 or 0 in frames.shape:
+            raise ValueError(f"frames are (n, 3, h, w), got {tuple(frames.shape)}")
+        size, described = frames.shape[-2:], text is not None
+        if self._form not in (None, (size, described)):
+            raise ValueError("all frames have one size, and all a text or none")
+        if text is not None and len(text) != len(frames):
+            raise ValueError(f"{len(text)} texts for {len(frames)} frames")
+        self._form = (size, described)
 
     def _begin(self) -> _Run:
         model, options = self._model, self._options
         if options.factor is None:
             seen = [self._waiting[n] for n in sampled_frames(len(self._waiting))]
-            pictures = enlarge(torch.cat(seen).to(self._device), model.scale)
-            factor = model.estimate(pictures)
+            home = model.alphas_cumprod.device  # the estimator is never offloaded
+            pictures = enlarge(torch.cat(seen).to(home), model.scale)
+            factor = model.estimate(pictures).to(self._device)
         else:
             factor = torch.tensor(options.factor, device=self._device)
         size = self._waiting[0].shape[-2:]
@@ -195,8 +223,9 @@ class _Run:
         indices = list(range(first, first + count))
         z = model.sample(mean, std, indices, self._options.seed)
         self._latents += torch.split(z, 1)
+        carried = tuple(x.to(self._device) for x in model.carried(count, text))
         with self._at_work(model.unet):
-            noise = self._unet.push(z.to(model.dtype), model.carried(count, text))
+            noise = self._unet.push(z.to(model.dtype), carried)
         return [] if noise is None else self._decode(noise)
 
     def flush(self) -> list[Tensor]:
