@@ -18,6 +18,13 @@ from upframe.weights.index import find_card
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("step", "loss", "lr", "psnr_y", "psnr_y_bicubic")
+TITLES = {
+    "psnr_y": ("PSNR-Y, dB", ".2f"),
+    "ssim_y": ("SSIM-Y", ".4f"),
+    "lpips": ("LPIPS, lower is better", ".4f"),
+    "ewarp": ("warping error, lower is better", ".2f"),
+}
+"""Scores of cards, and how they are printed."""
 
 
 def write_curve(log: Path, curve: Path) -> None:
@@ -35,17 +42,18 @@ def write_curve(log: Path, curve: Path) -> None:
 
 
 def score_table(card: ModelCard) -> list[str]:
+    """One row for each test set and metric, with bicubic's score beside."""
     lines = [
-        "| set | frames | PSNR-Y | bicubic | gain | SSIM-Y | bicubic |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| set | frames | score | this model | bicubic |",
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, s in card.scores.items():
-        gain = s["psnr_y"] - s["psnr_y_bicubic"]
-        lines.append(
-            f"| {name} | {s['frames']} | **{s['psnr_y']:.2f}** | "
-            f"{s['psnr_y_bicubic']:.2f} | +{gain:.2f} | {s['ssim_y']:.4f} | "
-            f"{s['ssim_y_bicubic']:.4f} |"
-        )
+        for key in (k for k in s if f"{k}_bicubic" in s):
+            title, form = TITLES[key]
+            lines.append(
+                f"| {name} | {s['frames']} | {title} | **{s[key]:{form}}** | "
+                f"{s[f'{key}_bicubic']:{form}} |"
+            )
     lines.append("")
     for name, s in card.scores.items():
         lines.append(f"- {name}: {s['settings']}.")
@@ -60,6 +68,32 @@ def curve_table(curve: Path) -> list[str]:
         gain = float(row["psnr_y"]) - float(row["psnr_y_bicubic"])
         lines.append(f"| {row['step']} | {float(row['psnr_y']):.3f} | +{gain:.3f} |")
     return lines
+
+
+def expectation(card: ModelCard) -> list[str]:
+    if card.name.endswith("-real"):
+        damage = (
+            "It takes blur, noise, JPEG and video compression away and draws what is "
+            "likely to have been there. Where nothing is wrong with the picture, the "
+            "models without `-real` stay closer to it."
+        )
+    else:
+        damage = (
+            "It restores what bicubic shrinking took away and knows no other damage: "
+            "noise, blur and compression stay, and may be sharpened with the rest."
+        )
+    if card.lookahead is None:
+        frames = "Every frame is treated for itself."
+    else:
+        frames = (
+            "It looks at the frame before, the frame after, and what it remembers of "
+            "all before. Where nothing moves it computes nothing."
+        )
+    return [
+        f"{damage} {frames}",
+        "",
+        "The training was short; see `recipes/QUEUE.md` for what comes next.",
+    ]
 
 
 def page(card: ModelCard, curve: Path) -> str:
@@ -93,10 +127,7 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "## What to expect",
         "",
-        "It restores what bicubic shrinking took away and knows no other damage: "
-        "noise, blur and compression stay, and may be sharpened with the rest. "
-        "Every frame is treated for itself. The training was short; see "
-        "`recipes/QUEUE.md` for what comes next.",
+        *expectation(card),
         "",
         "## Training curve",
         "",

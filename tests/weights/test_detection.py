@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 import upframe
 from upframe.errors import WeightsError
 from upframe.systems.ditn import DITN, Norm
+from upframe.systems.mia_vsr_lite import MIAVSRLite
 from upframe.weights.detection import DETECTORS, by_name, detect
 from upframe.weights.loading import describe_file, load
 
@@ -109,3 +110,16 @@ def test_loading_leaves_the_seed_alone() -> None:
     torch.manual_seed(3)
     upframe.load("ditn-s")
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_arguments_that_no_shape_tells_come_from_the_files_metadata(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "dense.safetensors"
+    network = MIAVSRLite(dim=8, groups=[1], heads=1, use_mask=False)
+    state = {k: v.contiguous() for k, v in network.state_dict().items()}
+    save_file(state, path, metadata={"config": '{"use_mask": false}'})
+    assert describe_file(path).config["use_mask"] is False
+    for broken in ("{}", "{", "[]", "1"):
+        save_file(state, path, metadata={"config": broken})
+        assert describe_file(path).config["use_mask"] is True

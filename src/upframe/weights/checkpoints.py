@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -200,11 +200,22 @@ def _read_safetensors(path: Path, head: bytes, size: int) -> Checkpoint:
         raise _damaged(path, f"its header claims {length} bytes of {size}")
     try:
         state = load_file(path, device="cpu")
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
     except (SafetensorError, ValueError, KeyError) as error:
         raise _damaged(path, f"its header is broken ({_first_line(error)})") from error
     except (OSError, RuntimeError, MemoryError) as error:
         raise _damaged(path, f"it cannot be read ({_first_line(error)})") from error
-    return Checkpoint(_checked(path, _strip(state)))
+    return Checkpoint(_checked(path, _strip(state)), _declared(about.get("config")))
+
+
+def _declared(config: str | None) -> Mapping[str, Any]:
+    """Our safetensors files carry the constructor's arguments, as JSON."""
+    try:
+        args = json.loads(config or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return args if isinstance(args, dict) else {}
 
 
 def _declared_by_recipe(content: Any) -> Mapping[str, Any]:
