@@ -24,11 +24,11 @@ _CONVOLUTIONS = (
 )
 
 
-class _Count(TorchDispatchMode):
+class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the storages that operations return, until they are freed."""
 
     def __init__(self, unfolding: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._unfolding = unfolding
         self._live = 0
@@ -73,6 +73,7 @@ def live_bytes(work: Callable[[], object], *, unfolding: bool = False) -> int:
             before does not count unless an operation returns a view of it.
         unfolding: count the columns of 3-D convolutions on a processor, too.
     """
-    with torch.inference_mode(), _Count(unfolding) as count:
+    count = _Count(unfolding)
+    with torch.inference_mode(), count:
         work()
     return count.peak

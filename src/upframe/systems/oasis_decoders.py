@@ -75,9 +75,7 @@ class WanDecoder:
             if config.patch_size is not None:
                 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
-                out = unpatchify(  # type: ignore[no-untyped-call]
-                    out, patch_size=config.patch_size
-                )
+                out = unpatchify(out, patch_size=config.patch_size)
             return out.transpose(1, 2)
 
         return decode
