@@ -24,7 +24,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _LARGEST_SCALE = 16
 _MIA_CONTEXT = 8
 """Frames on both sides of a chunk of MIA-VSR, whose recurrence runs both ways."""
-_LITE_CONTEXT = 15
+_LITE_CONTEXT = 8
 """Frames before a chunk of MIA-VSR lite; see docs/notes/mia-vsr-cpu.md."""
 
 
