@@ -1,10 +1,10 @@
 """Motion of patches by block matching: whole pixels, nothing learned.
 
 An optical flow network costs more than a small super-resolution network. Alignment of
-whole patches (Shi et al., "Rethinking Alignment in Video Super-Resolution Transformers",
-NeurIPS 2022) needs one whole-pixel vector per patch, which a two-level search by
-absolute differences finds for a hundredth of the work. Vectors that matter little, in
-flat areas, tend to zero.
+whole patches (Shi et al., "Rethinking Alignment in Video Super-Resolution
+Transformers", NeurIPS 2022) needs one whole-pixel vector per patch, which a two-level
+search by absolute differences finds for a hundredth of the work. Vectors that matter
+little, in flat areas, tend to zero.
 
 Everything is made of convolutions, pooling and gathers, so that it also runs where the
 network is exported to.
