@@ -49,8 +49,8 @@ def _psnr(one, other):
     return 10 * np.log10(255**2 / max(1e-9, np.square(one - other).mean()))
 
 
-def test_chunks_with_context_are_the_whole_clip(movie, weights, tmp_path):
-    common = {"model": str(weights), "scale": None, "codec": "ffv1", "threads": 1}
+def test_chunks_with_context_are_the_whole_clip(movie, tmp_path):
+    common = {"model": "mia-vsr-xs", "scale": None, "codec": "ffv1", "threads": 1}
     upscale(movie, tmp_path / "whole.mkv", **common)
     upscale(movie, tmp_path / "chunks.mkv", chunk_frames=8, **common)
     whole, chunks = _pixels(tmp_path / "whole.mkv"), _pixels(tmp_path / "chunks.mkv")

@@ -29,13 +29,20 @@ def test_names_and_presets() -> None:
 @pytest.mark.parametrize("card", [c for c in CARDS if c.files], ids=lambda c: c.name)
 def test_bundled_files_match_their_cards(card: ModelCard) -> None:
     paths = index.weight_files(card)
-    assert set(paths) == {"onnx", "safetensors"}
-    assert sum(file.bytes for file in card.files.values()) < 2**20
+    graphs = {"onnx", "onnx-masked"} if card.masked else {"onnx"}
+    assert set(paths) == graphs | {"safetensors"}
+    # 4 bytes a parameter and format, and half a megabyte for the structure of graphs
+    each = 4 * card.parameters + 2**19
+    assert all(file.bytes < each for file in card.files.values())
     root = Path(__file__).parents[2]
     assert (root / card.recipe).is_file()
     assert card.licence
     assert card.data
     assert card.steps > 0
+
+
+def test_all_bundled_files_together_stay_small() -> None:
+    assert sum(f.bytes for card in CARDS for f in card.files.values()) < 16 * 2**20
 
 
 def test_damaged_files_are_refused(

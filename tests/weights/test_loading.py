@@ -17,6 +17,7 @@ import upframe
 from material import reference
 from upframe.errors import UpframeError, UsageError, WeightsError
 from upframe.systems.ditn import DITN
+from upframe.weights.index import PRESETS
 from upframe.weights.loading import describe_file, load
 
 NETWORK = DITN(2, dim=8, n_itl=1, n_sal=2)
@@ -93,7 +94,7 @@ def test_the_authors_files() -> None:
 def test_bundled_models_and_presets() -> None:
     x = torch.rand(1, 2, 3, 17, 30)
     with torch.inference_mode():
-        by_name, by_preset = (upframe.load(n)(x) for n in ("ditn-s", "fast"))
+        by_name, by_preset = (upframe.load(n)(x) for n in (PRESETS["fast"], "fast"))
     assert by_name.shape == (1, 2, 3, 68, 120)
     assert torch.equal(by_name, by_preset)
 

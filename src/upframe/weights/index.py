@@ -17,12 +17,12 @@ FILES = Path(__file__).parent / "files"
 """Folder of the cards and weight files that ship."""
 
 PRESETS: Mapping[str, str] = {
-    "fast": "ditn-s",
-    "balanced": "ditn-s",
-    "best": "ditn-s",
+    "fast": "mia-vsr-xs",
+    "balanced": "mia-vsr-xs",
+    "best": "mia-vsr-xs",
     "restore": "ditn-s",
 }
-"""Preset to model. Until larger and restoring models ship, all mean the same one."""
+"""Preset to model."""
 
 _RESAMPLING = (
     ModelCard(
