@@ -1,8 +1,8 @@
 """What skipping windows saves in MIA-VSR lite: whole steps, one run, in turns.
 
-    python benchmarks/lite_sparsity.py [--model W.ckpt | --size-name xs]
-                                       [--size 180x144] [--rounds 8] [--threads 2]
-                                       [--torch] [--clock processor]
+    python benchmarks/lite_sparsity.py [--model mia-vsr-xs] [--size 180x144]
+                                       [--rounds 8] [--threads 2] [--torch]
+                                       [--clock processor]
 
 Sessions of ONNX Runtime with keep ratios, and of torch if asked, get the same frames
 one by one; each round gives every session one frame. The moving clip slides over a
@@ -21,32 +21,18 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
+from upframe.engine.models import resolve_model
 from upframe.export.onnx import export_recurrent
 from upframe.planning.sizes import parse_wh
 from upframe.runtimes.make import open_runtime
 from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.weights.loading import describe_file, load
+from upframe.weights.loading import load
 
-SIZES: dict[str, dict[str, Any]] = {
-    "xs": {},
-    "s": {"dim": 48, "groups": (2, 2), "heads": 2},
-}
 _REST = 6
 """Frames until a still scene has come to rest, and a little more."""
-
-
-def weights(folder: Path, name: str) -> Path:
-    """Random weights of a size, without masks learnt."""
-    torch.manual_seed(0)
-    network = MIAVSRLite(**SIZES[name], use_mask=False)
-    recipe = json.dumps({"system": {"args": {"use_mask": False}}})
-    torch.save({"recipe": recipe, "params": network.state_dict()}, folder / "w.ckpt")
-    return folder / "w.ckpt"
 
 
 def clips(frames: int, width: int, height: int) -> dict[str, np.ndarray]:
@@ -62,8 +48,7 @@ def clips(frames: int, width: int, height: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--size-name", choices=SIZES, default="xs")
+    parser.add_argument("--model", default="mia-vsr-xs", help="name or weight file")
     parser.add_argument("--size", default="180x144")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8)
@@ -73,13 +58,13 @@ def main() -> None:
     clock = time.process_time if arguments.clock == "processor" else time.perf_counter
     width, height = parse_wh(arguments.size)
     footage = clips(arguments.rounds + _REST + 2, width, height)
+    model = resolve_model("balanced", arguments.model)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path = arguments.model or weights(folder, arguments.size_name)
-        card = describe_file(path)
-        network = load(path)
-        assert isinstance(network, MIAVSRLite)
-        files = {**export_recurrent(network, folder / "w.onnx").files, "ckpt": path}
+        files = dict(model.files)
+        if "onnx" not in files:
+            network = load(arguments.model)
+            assert isinstance(network, MIAVSRLite)
+            files |= export_recurrent(network, Path(name) / "w.onnx").files
         cases: list[tuple[str, str, float | None, str]] = [
             ("whole", "onnx", 1.0, "moving"),
             ("keep 0.5", "onnx", 0.5, "moving"),
@@ -95,7 +80,11 @@ def main() -> None:
             ]
         sessions = {
             title: open_runtime(
-                card, files, runtime=kind, threads=arguments.threads, keep_ratio=ratio
+                model.card,
+                files,
+                runtime=kind,
+                threads=arguments.threads,
+                keep_ratio=ratio,
             ).session()
             for title, kind, ratio, _ in cases
         }
@@ -110,7 +99,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "model": str(arguments.model or arguments.size_name),
+                "model": arguments.model,
                 "input": [height, width],
                 "threads": arguments.threads,
                 "ms_per_frame": {k: round(1e3 * v, 1) for k, v in median.items()},
