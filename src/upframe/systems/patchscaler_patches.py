@@ -1,0 +1,82 @@
+"""Patches of latents: cut from a map, joined without seams, painted by their group.
+
+All patches have one size, so that any of them form a batch. Where they overlap they
+are blended with the weights of `upframe.planning.tiles`, which sum to 1 everywhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from upframe.planning.tiles import Tile, TileGrid
+
+_COLOURS = ((0.99, 0.86, 0.35), (0.96, 0.60, 0.30), (0.85, 0.28, 0.26))
+"""Simple, medium, hard; as in the paper's figure."""
+
+
+def patch_grid(height: int, width: int, patch: int, overlap: int) -> TileGrid:
+    """Where the patches of a map lie; the last of an axis is shifted in.
+
+    Args:
+        height: of the map, at least ``patch``.
+        width: likewise.
+        patch: side of a patch.
+        overlap: places that neighbours share at least; less than ``patch``.
+    """
+
+    def starts(size: int) -> tuple[int, ...]:
+        regular = range(0, size - patch, patch - overlap)
+        return (*regular, size - patch)
+
+    return TileGrid(width, height, patch, patch, overlap, starts(width), starts(height))
+
+
+def cut(x: Tensor, grid: TileGrid) -> Tensor:
+    """(1, C, H, W) to (M, C, patch, patch), row by row."""
+    return torch.cat([_view(x, tile) for tile in grid])
+
+
+def join(patches: Tensor, grid: TileGrid) -> Tensor:
+    """Blend (M, C, patch, patch) to (1, C, H, W), float32."""
+    shape = (1, patches.shape[1], grid.height, grid.width)
+    out = torch.zeros(shape, device=patches.device)
+    for tile, patch, weight in zip(grid, patches, _weights(grid), strict=True):
+        view = _view(out, tile)
+        view += patch.float() * weight.to(out)
+    return out
+
+
+def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
+    """A picture of the groups, coloured by the patch that counts most at each place.
+
+    Args:
+        groups: (M,) of 0, 1, 2.
+        grid: the patches.
+        factor: pixels per place.
+
+    Returns:
+        (3, factor * H, factor * W) in [0, 1], on the processor.
+    """
+    most = torch.full((grid.height, grid.width), -1.0)
+    chosen = torch.zeros((grid.height, grid.width), dtype=torch.int64)
+    for tile, group, weight in zip(grid, groups.tolist(), _weights(grid), strict=True):
+        here, there = _view(most, tile), _view(chosen, tile)
+        more = weight > here
+        here[more] = weight[more]
+        there[more] = group
+    picture = torch.tensor(_COLOURS)[chosen].permute(2, 0, 1)
+    return picture.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+
+
+def _view(x: Tensor, tile: Tile) -> Tensor:
+    return x[..., tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+
+
+def _weights(grid: TileGrid) -> list[Tensor]:
+    """(patch, patch) for each patch, on the processor."""
+    weights = grid.weights(1)
+    rows, columns = (
+        [torch.tensor(w) for w in ws] for ws in (weights.rows, weights.columns)
+    )
+    return [row[:, None] * column for row in rows for column in columns]
