@@ -101,4 +101,4 @@ class AttentionMemory(nn.Module):
             torch.unflatten(last, -1, channels),
             gate[..., None],
         )
-        return new.flatten(-2)[:, 0]
+        return new.flatten(-2)[:, 0].contiguous()
