@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
 from torch import Tensor
 
 import patchscaler_parts as parts
+from upframe.datasets.textures import texture_crops
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
 from upframe.nn.texture_memory import TextureMemory
 from upframe.systems.patchscaler import (
@@ -203,6 +207,24 @@ def test_a_texture_prompt_matters_and_none_is_a_learned_token() -> None:
         assert (model.sample(y, y, groups) - without).abs().max() > 1e-4
         model.set_memory(None)
         assert torch.equal(model.sample(y, y, groups), without)
+
+
+def test_a_folder_of_pictures_becomes_a_memory(tmp_path: Path) -> None:
+    model = parts.system()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        pixels = rng.integers(0, 256, (70, 100, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    crops = texture_crops([tmp_path], model.crop_size, most=4)
+    model.build_memory(map(torch.from_numpy, crops), 5).save(tmp_path / "memory")
+    memory = TextureMemory.load(tmp_path / "memory")
+    model.set_memory(memory)
+    # a crop of the pictures is found again
+    first = torch.from_numpy(next(texture_crops([tmp_path], model.crop_size, most=1)))
+    with torch.no_grad():
+        z = model.encode(first)
+        found = memory.find(model.classifier.features(z), 1)
+    torch.testing.assert_close(found.values[:, 0], z)
 
 
 def test_a_memory_of_another_model_is_refused() -> None:

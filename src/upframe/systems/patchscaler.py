@@ -38,7 +38,7 @@ Videos are done frame by frame (`Session`); groups are held by hysteresis.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,14 +54,10 @@ from upframe.nn.texture_memory import (
     build_memory,
 )
 from upframe.planning.tiles import TileGrid
+from upframe.systems.patchscaler_config import Options, PatchScalerConfig, Sizes
 from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
 from upframe.systems.patchscaler_restoration import Coarse, GlobalRestoration
-from upframe.systems.patchscaler_sampling import (
-    Grouping,
-    noise_schedule,
-    shortcut,
-    solve,
-)
+from upframe.systems.patchscaler_sampling import noise_schedule, shortcut, solve
 from upframe.systems.ultravsr import colour_fixes, enlarge, require_finite
 
 try:
@@ -69,76 +65,16 @@ try:
 except ImportError as error:
     raise MissingExtraError("PatchScaler", "diffusion") from error
 
+__all__ = [
+    "Options",
+    "PatchScaler",
+    "PatchScalerConfig",
+    "Restored",
+    "Session",
+    "Sizes",
+]
+
 # Shape letters: B pictures, M patches, C channels, h w size of the input, p of a patch.
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of the networks; the defaults are the full size, our choice."""
-
-    restoration: tuple[int, ...] = (128, 256, 512)
-    """Channels of the restoration module per level."""
-    blocks: int = 4
-    """Its residual blocks per level and direction."""
-    layers: int = 12
-    """Of Patch-DiT."""
-    heads: int = 12
-    head_width: int = 64
-    classifier: tuple[int, ...] = (64, 128, 256)
-    classes: int = 47
-    """Of textures."""
-
-
-@dataclass(frozen=True)
-class PatchScalerConfig:
-    """The system's own numbers.
-
-    Raises:
-        UsageError: patches cannot be cut into tokens, or overlap wholly.
-    """
-
-    sizes: Sizes = field(default_factory=Sizes)
-    grouping: Grouping = field(default_factory=Grouping)
-    scale: int = 4
-    patch: int = 16
-    """Side of a patch in latents; a multiple of 4."""
-    overlap: int = 4
-    """Latents that neighbouring patches share at least."""
-    references: int = 4
-    """K, of the texture prompt."""
-
-    def __post_init__(self) -> None:
-        if self.patch < 4 or self.patch % 4 or not 0 <= self.overlap < self.patch:
-            raise UsageError(
-                f"Patches of {self.patch} that overlap by {self.overlap} do not work.",
-                "Give a multiple of 4 and a smaller overlap.",
-            )
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a video is run.
-
-    Raises:
-        UsageError: a number is out of range.
-    """
-
-    seed: int = 0
-    first_index: int = 0
-    """Number of the first frame in its video, for the noise."""
-    keep_ratio: float | None = None
-    """Steps to spend, as a share of all patches being hard; see `Grouping.assign`."""
-    batch: int = 64
-    """Patches that Patch-DiT sees at once."""
-    colours: str = "wavelet"
-    """Colour correction: ``wavelet``, ``adain`` or ``none``."""
-
-    def __post_init__(self) -> None:
-        if self.batch < 1 or self.first_index < 0 or self.colours not in colour_fixes:
-            raise UsageError(
-                f"These options do not work: {self}.",
-                f"A batch has 1 patch or more; colours are {', '.join(colour_fixes)}.",
-            )
 
 
 @dataclass(frozen=True)
