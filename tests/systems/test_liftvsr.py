@@ -17,6 +17,11 @@ from upframe.systems.liftvsr import PIXART_XL_2, LiftVSR, sampling_times
 from upframe.systems.liftvsr_files import ADDED, CONFIG, LiftVSRConfig
 from upframe.systems.liftvsr_transformer import LiftTransformer
 
+# diffusers' sampler on NumPy 2
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

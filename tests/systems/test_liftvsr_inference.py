@@ -14,6 +14,11 @@ from upframe.errors import UsageError
 from upframe.systems.liftvsr_inference import Options, Session
 from upframe.systems.live_memory import live_bytes
 
+# diffusers' sampler on NumPy 2
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
 LENGTH = 3  # of a segment
 
 
