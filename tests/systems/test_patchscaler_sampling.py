@@ -112,6 +112,8 @@ def test_the_ode_leads_a_gaussian_where_theory_says() -> None:
     assert gap(160) < 0.01 * wanted.abs().max()
 
 
+# diffusers turns tensors into arrays in a way that NumPy will drop
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_steps_are_those_of_diffusers_solver() -> None:
     from diffusers import DPMSolverMultistepScheduler
 
