@@ -18,9 +18,9 @@ FILES = Path(__file__).parent / "files"
 
 PRESETS: Mapping[str, str] = {
     "fast": "mia-vsr-xs",
-    "balanced": "mia-vsr-xs",
-    "best": "mia-vsr-xs",
-    "restore": "ditn-s",
+    "balanced": "mia-vsr-s",
+    "best": "mia-vsr-s",
+    "restore": "mia-vsr-s-real",
 }
 """Preset to model."""
 
