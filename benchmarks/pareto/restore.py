@@ -42,9 +42,10 @@ def table(
 
 
 def picture(
-    contenders: Sequence[Contender], clip: Shots, number: int, side: int, threads: int
+    contenders: Sequence[Contender], clip: Shots, side: int, threads: int
 ) -> Image.Image:
-    """The middle of one frame from each contender, and the ground truth last."""
+    """The middle of the middle frame from each contender, the ground truth last."""
+    number = len(clip.high) // 2
     crops = []
     for one in contenders:
         session = one.open(threads).session()
@@ -76,8 +77,7 @@ def main() -> None:
     print(f"\n{len(clips)} clips of {args.data}, {RULES.describe(SCALE, made=False)}\n")
     print("\n".join(lines))
     if args.picture is not None:
-        shown = Shots(clips[0].name, clips[0].high[:11], clips[0].low[:11])
-        picture(contenders, shown, 10, 320, args.threads).save(args.picture)
+        picture(contenders, clips[0], 320, args.threads).save(args.picture)
 
 
 if __name__ == "__main__":
