@@ -1,1 +1,1 @@
-"""."""
+"""Model cards, the models that ship, and safe loading of other people's."""
