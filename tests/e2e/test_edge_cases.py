@@ -382,7 +382,7 @@ def test_the_demo_clip(tmp_path):
 def test_ctrl_c_twice(clip, tmp_path):
     path = clip(frames=200, size=(160, 120))
     process = subprocess.Popen(
-        command(path, "-o", tmp_path / "out.mp4", "--model", "ditn-s"),
+        command(path, "-o", tmp_path / "out.mp4", "--model", FAST),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),

@@ -161,12 +161,9 @@ def test_killed_at_any_time(movie, reference, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_and_repeated(movie, tmp_path, number):
-    # a network, so that on a busy machine the signal does not come too late
-    slow = ("--model", "ditn-s", "--threads", "1")
-    finish(movie, tmp_path / "whole.mp4", *slow)
+def test_stopped_and_repeated(movie, reference, tmp_path, number):
     target = tmp_path / "out.mp4"
-    process = start(arguments(movie, target, *slow))
+    process = start(arguments(movie, target))
     assert wait_for(process, lambda: chunks_done(target) >= 2)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
@@ -176,17 +173,15 @@ def test_stopped_and_repeated(movie, tmp_path, number):
     assert not target.exists()
     kept = chunks_done(target)
     assert kept >= 2
-    event = finish(movie, target, *slow)
+    event = finish(movie, target)
     assert any("earlier" in w for w in event["warnings"])
-    assert_same_pictures(describe(target), describe(tmp_path / "whole.mp4"))
+    assert_same_pictures(describe(target), reference)
 
 
 def test_interrupted_before_anything_was_done(movie, tmp_path):
     box = tmp_path / "box"
     box.mkdir()
-    process = start(
-        arguments(movie, box / "out.mp4", "--chunk-frames", "400", "--model", "ditn-s")
-    )
+    process = start(arguments(movie, box / "out.mp4", "--chunk-frames", "400"))
     assert wait_for(process, lambda: work_folder(box / "out.mp4").exists())
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
