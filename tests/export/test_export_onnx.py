@@ -85,7 +85,7 @@ def test_the_bundled_graph_is_the_bundled_network(shape: tuple[int, ...]) -> Non
 
 
 def test_exporting_by_name_gives_the_bundled_network(tmp_path: Path) -> None:
-    export = export_model("fast", tmp_path / "new")
+    export = export_model("ditn-s", tmp_path / "new")
     assert export.path == tmp_path / "new" / "ditn-s.onnx"
     x = np.random.default_rng(1).random((1, 24, 32, 3), dtype=np.float32)
     bundled = weight_files(find_card("ditn-s"))["onnx"]

@@ -70,7 +70,7 @@ def test_scores_are_kept_until_something_changes(
 
 def test_costs_come_from_processes_of_their_own() -> None:
     bicubic, network = measure(
-        choose(["bicubic", "ditn-s"]), list(moving_texture(32, 24, 2)), 1, 1
+        choose(["bicubic", "mia-vsr-xs"]), list(moving_texture(32, 24, 2)), 1, 1
     )
     assert (bicubic.runtime, network.runtime) == ("resampling", "onnx")
     assert network.parameters == 99_506
@@ -133,7 +133,7 @@ def test_one_command(
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(contenders, "CACHE", tmp_path / "nothing")
     monkeypatch.setattr("benchmarks.pareto.quality.CACHE", tmp_path / "kept")
-    only = [f"--only={name}" for name in ("ditn-s", "bicubic", "span-ch48")]
+    only = [f"--only={name}" for name in ("mia-vsr-xs", "bicubic", "span-ch48")]
     folder = tmp_path / "results"
     run.main(
         [
@@ -144,7 +144,7 @@ def test_one_command(
     said = capsys.readouterr().out
     assert "left out: span-ch48" in said
     found = json.loads((folder / "pareto.json").read_text(encoding="utf-8"))
-    assert {each["name"] for each in found["entries"]} == {"ditn-s", "bicubic"}
+    assert {each["name"] for each in found["entries"]} == {"mia-vsr-xs", "bicubic"}
     assert "span-ch48" in found["missing"]
     assert found["settings"]["input"] == "24x20"
     assert "crop 4" in found["settings"]["protocol"]

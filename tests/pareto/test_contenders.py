@@ -40,7 +40,10 @@ def test_every_preset_takes_part_once() -> None:
 
 
 def test_contenders_by_name() -> None:
-    assert [one.name for one in choose(["bicubic", "ditn-s"])] == ["bicubic", "ditn-s"]
+    assert [one.name for one in choose(["bicubic", "mia-vsr-xs"])] == [
+        "bicubic",
+        "mia-vsr-xs",
+    ]
     everyone = choose([])
     assert len(everyone) == len(peers()) + len(presets())
     with pytest.raises(WeightsError, match="bicubic"):
