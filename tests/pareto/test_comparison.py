@@ -73,7 +73,7 @@ def test_costs_come_from_processes_of_their_own() -> None:
         choose(["bicubic", "mia-vsr-xs"]), list(moving_texture(32, 24, 2)), 1, 1
     )
     assert (bicubic.runtime, network.runtime) == ("resampling", "onnx")
-    assert network.parameters == 99_506
+    assert network.parameters == 103_187
     assert network.ms_per_frame > bicubic.ms_per_frame > 0
     # only one of them has loaded ONNX Runtime
     assert network.peak_mb > bicubic.peak_mb + 10 > 20
