@@ -66,7 +66,7 @@ def curve_table(curve: Path) -> list[str]:
     lines = ["| step | validation PSNR-Y | over bicubic |", "| --- | --- | --- |"]
     for row in rows:
         gain = float(row["psnr_y"]) - float(row["psnr_y_bicubic"])
-        lines.append(f"| {row['step']} | {float(row['psnr_y']):.3f} | +{gain:.3f} |")
+        lines.append(f"| {row['step']} | {float(row['psnr_y']):.3f} | {gain:+.3f} |")
     return lines
 
 
@@ -131,8 +131,8 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "## Training curve",
         "",
-        "A few frames of each validation clip, averaged weights; all steps are in "
-        f"`{curve.relative_to(ROOT)}`.",
+        "A few frames of each validation clip, shrunk by bicubic, averaged weights; all "
+        f"steps are in `{curve.relative_to(ROOT)}`.",
         "",
         *curve_table(curve),
         "",
