@@ -131,8 +131,8 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "## Training curve",
         "",
-        "A few frames of each validation clip, shrunk by bicubic, averaged weights; all "
-        f"steps are in `{curve.relative_to(ROOT)}`.",
+        "A few frames of each validation clip, shrunk by bicubic, averaged weights; "
+        f"all steps are in `{curve.relative_to(ROOT)}`.",
         "",
         *curve_table(curve),
         "",
