@@ -9,6 +9,7 @@ from torch import Tensor
 
 import ultravsr_parts as parts
 from upframe.errors import RuntimeFailure, WeightsError
+from upframe.nn.pictures import colour_fixes
 from upframe.nn.rts import RecurrentTemporalShift
 from upframe.systems import ultravsr
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
@@ -173,9 +174,7 @@ def test_noise_comes_from_seed_and_frame_number() -> None:
 def test_colours_are_corrected_by_name() -> None:
     model, frames = system(), clip(2)
     with torch.no_grad():
-        outs = {
-            name: model(frames, HALF, colours=name) for name in ultravsr.colour_fixes
-        }
+        outs = {name: model(frames, HALF, colours=name) for name in colour_fixes}
     assert outs.keys() == {"wavelet", "adain", "none"}
     error = {
         n: (o.mean((-2, -1)) - frames.mean((-2, -1))).abs().mean()

@@ -57,6 +57,7 @@ from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.nn.noise import frame_noise
+from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.systems.components import check_files, find_folder, read_component
 from upframe.systems.liftvsr_files import (
     ADDED,
@@ -68,7 +69,6 @@ from upframe.systems.liftvsr_files import (
 )
 from upframe.systems.liftvsr_transformer import Cache, LiftTransformer
 from upframe.systems.oasis_decoders import FrameDecoder
-from upframe.systems.ultravsr import colour_fixes, enlarge, require_finite
 
 try:
     from diffusers import (

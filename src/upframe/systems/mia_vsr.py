@@ -687,7 +687,7 @@ class MIAVSR(nn.Module):
             UsageError: ``keep_ratio`` is no share.
         """
         h, w = frames.shape[-2:]
-        frames = _at_least(frames, _SMALLEST)
+        frames = extend(frames, max(h, _SMALLEST), max(w, _SMALLEST))
         features, keep_ratios = self.features(frames)
         pictures: list[Tensor] = []
         made: Made | None = None
@@ -737,7 +737,8 @@ class MIAVSR(nn.Module):
         """
         h, w = frames.shape[-2:]
         _, kept = self._walk(
-            _at_least(frames, _SMALLEST), lambda mask: mask[:, :h, :w] > 0
+            extend(frames, max(h, _SMALLEST), max(w, _SMALLEST)),
+            lambda mask: mask[:, :h, :w] > 0,
         )
         return {
             name: torch.stack(visits[::-1] if _backward(name) else visits).movedim(2, 0)
@@ -756,11 +757,7 @@ class MIAVSR(nn.Module):
         Returns:
             T maps, and for each branch and visit (blocks, ...) what was noted.
         """
-        if self.keep_ratio is not None and not 0 <= self.keep_ratio <= 1:
-            raise UsageError(
-                f"A keep ratio of {self.keep_ratio} makes no sense.",
-                "It is a share: 0 copies all it may, 1 computes everything.",
-            )
+        check_share(self.keep_ratio)
         backward, forward = self._flows(frames)
         cuts = Cuts.of(frames, self.window)
         # tokens lie behind each other in memory, in the branches and out of them
@@ -871,10 +868,22 @@ def _aligned(
     return patch_warp(done[-2], follow(flow, flows[i - 2]), PATCH), last
 
 
-def _at_least(frames: Tensor, size: int) -> Tensor:
+def check_share(keep_ratio: float | None) -> None:
+    """Refuse a keep ratio that is no share.
+
+    Raises:
+        UsageError: it is below 0 or above 1.
+    """
+    if keep_ratio is not None and not 0 <= keep_ratio <= 1:
+        raise UsageError(
+            f"A keep ratio of {keep_ratio} makes no sense.",
+            "It is a share: 0 copies all it may, 1 computes everything.",
+        )
+
+
+def extend(frames: Tensor, height: int, width: int) -> Tensor:
     """Repeat the right and bottom edges of (B, T, 3, h, w) up to a size."""
-    h, w = frames.shape[-2:]
-    bottom, right = max(0, size - h), max(0, size - w)
+    bottom, right = height - frames.shape[-2], width - frames.shape[-1]
     if not bottom and not right:
         return frames
     # replication knows no five axes with two that are padded

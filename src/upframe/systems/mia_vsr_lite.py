@@ -41,9 +41,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upframe.errors import UsageError
 from upframe.nn.motion import PATCH, aligned_rows, patch_motion, take
-from upframe.systems.mia_vsr import AdaptiveMask, FeedForward, Restored
+from upframe.systems.mia_vsr import (
+    AdaptiveMask,
+    FeedForward,
+    Restored,
+    check_share,
+    extend,
+)
 
 # Shape letters: B batch, T frames, C channels, h w size, V windows of the map (in
 # reading order), N = 64 tokens of a window.
@@ -280,13 +285,9 @@ class MIAVSRLite(nn.Module):
         Raises:
             UsageError: ``keep_ratio`` is no share.
         """
-        if self.keep_ratio is not None and not 0 <= self.keep_ratio <= 1:
-            raise UsageError(
-                f"A keep ratio of {self.keep_ratio} makes no sense.",
-                "It is a share: 0 copies all it may, 1 computes everything.",
-            )
+        check_share(self.keep_ratio)
         t, h, w = frames.shape[1], *frames.shape[-2:]
-        whole = _to_patches(frames)
+        whole = extend(frames, h + -h % PATCH, w + -w % PATCH)
         if not self.training and self.keep_ratio not in (None, 1):
             from upframe.systems.mia_vsr_lite_stream import restore
 
@@ -360,17 +361,6 @@ def bicubic_kernel() -> Tensor:
     for colour in range(3):
         kernel[colour, :, :, colour] = torch.einsum("ia,jb->ijab", taps, taps)
     return kernel.reshape(3 * SCALE**2, 3, 5, 5)
-
-
-def _to_patches(frames: Tensor) -> Tensor:
-    """Repeat the right and bottom edges of (B, T, 3, h, w) up to whole patches."""
-    h, w = frames.shape[-2:]
-    bottom, right = -h % PATCH, -w % PATCH
-    if not bottom and not right:
-        return frames
-    # replication knows no five axes with two that are padded
-    padded = F.pad(frames.flatten(0, 1), (0, right, 0, bottom), mode="replicate")
-    return padded.reshape(*frames.shape[:2], *padded.shape[1:])
 
 
 def _initialise(module: nn.Module) -> None:

@@ -47,6 +47,7 @@ from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.nn.noise import frame_noise
+from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.texture_memory import (
     TextureClassifier,
     TextureEncoder,
@@ -58,7 +59,6 @@ from upframe.systems.patchscaler_config import Options, PatchScalerConfig, Sizes
 from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
 from upframe.systems.patchscaler_restoration import Coarse, GlobalRestoration
 from upframe.systems.patchscaler_sampling import noise_schedule, shortcut, solve
-from upframe.systems.ultravsr import colour_fixes, enlarge, require_finite
 
 try:
     from diffusers import PixArtTransformer2DModel

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from upframe.errors import UsageError
+from upframe.nn.pictures import colour_fixes
 from upframe.systems.patchscaler_sampling import Grouping
-from upframe.systems.ultravsr import colour_fixes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upframe.planning.tiles import Tile, TileGrid
+from upframe.nn.tiles import blend, view, weights
+from upframe.planning.tiles import TileGrid
 
 _COLOURS = ((0.99, 0.86, 0.35), (0.96, 0.60, 0.30), (0.85, 0.28, 0.26))
 """Simple, medium, hard; as in the paper's figure."""
@@ -34,17 +35,12 @@ def patch_grid(height: int, width: int, patch: int, overlap: int) -> TileGrid:
 
 def cut(x: Tensor, grid: TileGrid) -> Tensor:
     """(1, C, H, W) to (M, C, patch, patch), row by row."""
-    return torch.cat([_view(x, tile) for tile in grid])
+    return torch.cat([view(x, tile) for tile in grid])
 
 
 def join(patches: Tensor, grid: TileGrid) -> Tensor:
     """Blend (M, C, patch, patch) to (1, C, H, W), float32."""
-    shape = (1, patches.shape[1], grid.height, grid.width)
-    out = torch.zeros(shape, device=patches.device)
-    for tile, patch, weight in zip(grid, patches, _weights(grid), strict=True):
-        view = _view(out, tile)
-        view += patch.float() * weight.to(out)
-    return out
+    return blend(grid, list(patches[:, None].float()))
 
 
 def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
@@ -60,23 +56,10 @@ def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
     """
     most = torch.full((grid.height, grid.width), -1.0)
     chosen = torch.zeros((grid.height, grid.width), dtype=torch.int64)
-    for tile, group, weight in zip(grid, groups.tolist(), _weights(grid), strict=True):
-        here, there = _view(most, tile), _view(chosen, tile)
+    for tile, group, weight in zip(grid, groups.tolist(), weights(grid), strict=True):
+        here, there = view(most, tile), view(chosen, tile)
         more = weight > here
         here[more] = weight[more]
         there[more] = group
     picture = torch.tensor(_COLOURS)[chosen].permute(2, 0, 1)
     return picture.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-
-
-def _view(x: Tensor, tile: Tile) -> Tensor:
-    return x[..., tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-
-
-def _weights(grid: TileGrid) -> list[Tensor]:
-    """(patch, patch) for each patch, on the processor."""
-    weights = grid.weights(1)
-    rows, columns = (
-        [torch.tensor(w) for w in ws] for ws in (weights.rows, weights.columns)
-    )
-    return [row[:, None] * column for row in rows for column in columns]

@@ -42,7 +42,6 @@ that exist already need nothing but torch; building the components needs diffuse
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,8 +50,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import RuntimeFailure, WeightsError
-from upframe.nn import colour
 from upframe.nn.noise import frame_noise
+from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.rts import RecurrentTemporalShift, RTSAttention, RTSConv
 from upframe.nn.stages import Carried
 from upframe.systems.ultravsr_backbones import (
@@ -71,9 +70,6 @@ __all__ = [
     "RecurrentTemporalShift",
     "Step",
     "UltraVSR",
-    "colour_fixes",
-    "enlarge",
-    "require_finite",
     "restoration_step",
     "sampled_frames",
 ]
@@ -85,13 +81,6 @@ _SAMPLED = 5
 _EVERY = 2
 OPENING = _EVERY * (_SAMPLED - 1) + 1
 """Frames of a video that must be there before the estimator is asked."""
-
-colour_fixes: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "wavelet": colour.wavelet,
-    "adain": colour.adain,
-    "none": lambda picture, _: picture,
-}
-"""Colour corrections by name; both pictures (B, 3, H, W)."""
 
 
 class Estimator(Protocol):
@@ -136,25 +125,6 @@ def restoration_step(factor: Tensor, alphas_cumprod: Tensor) -> Step:
 def sampled_frames(frames: int) -> list[int]:
     """Numbers of the frames that the estimator looks at, in a clip of so many."""
     return list(range(0, min(frames, _SAMPLED * _EVERY), _EVERY))
-
-
-def enlarge(frames: Tensor, scale: int) -> Tensor:
-    """(B, 3, H, W) in [0, 1], bicubic as in Pillow, to ``scale`` times the size."""
-    size = [side * scale for side in frames.shape[-2:]]
-    return F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def require_finite(x: Tensor, what: str) -> None:
-    """Raise where a network gave something that is no number.
-
-    Raises:
-        RuntimeFailure: there is a NaN or an infinity.
-    """
-    if not bool(torch.isfinite(x).all()):
-        advice = "The input or the weights hold values that are no numbers."
-        if x.dtype != torch.float32:
-            advice = "Half precision overflowed: use dtype float32 or bfloat16."
-        raise RuntimeFailure(f"{what} is not a number.", advice)
 
 
 class UltraVSR(nn.Module):

@@ -24,14 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from upframe.errors import UsageError
+from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.stages import Carried, Stages
-from upframe.planning.tiles import Tile, TileGrid, plan_tiles
+from upframe.nn.tiles import blend, view
+from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.ultravsr import (
     OPENING,
     UltraVSR,
-    colour_fixes,
-    enlarge,
-    require_finite,
     restoration_step,
     sampled_frames,
 )
@@ -249,12 +248,9 @@ class _Run:
             return model.moments(big)
         out: list[tuple[Tensor, Tensor]] = []
         for tile in grid:
-            f = model.factor
-            y, x = tile.y * f, tile.x * f
-            crop = big[..., y : y + tile.height * f, x : x + tile.width * f]
-            out.append(model.moments(crop))
-        mean = _blend(grid, 1, [moments[0] for moments in out])
-        return mean, _blend(grid, 1, [moments[1] for moments in out])
+            out.append(model.moments(view(big, tile, model.factor)))
+        mean = blend(grid, [moments[0] for moments in out])
+        return mean, blend(grid, [moments[1] for moments in out])
 
     def _decode(self, noise: Tensor) -> list[Tensor]:
         count = len(noise)
@@ -296,9 +292,7 @@ class _TiledStream:
         self._streams = [(tile, stages.stream()) for tile in grid]
 
     def push(self, x: Tensor, carried: Carried = ()) -> Tensor | None:
-        return self._join(
-            [s.push(_crop(x, tile), carried) for tile, s in self._streams]
-        )
+        return self._join([s.push(view(x, tile), carried) for tile, s in self._streams])
 
     def flush(self) -> Tensor | None:
         return self._join([stream.flush() for _, stream in self._streams])
@@ -306,7 +300,7 @@ class _TiledStream:
     def _join(self, parts: list[Tensor | None]) -> Tensor | None:
         # all tiles lag behind by the same number of frames
         given = [part for part in parts if part is not None]
-        return _blend(self._grid, self._scale, given) if given else None
+        return blend(self._grid, given, self._scale) if given else None
 
 
 def plan_grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileGrid:
@@ -327,24 +321,3 @@ def plan_grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileG
             f"{error}.",
             "Give a larger tile.",
         ) from error
-
-
-def _crop(x: Tensor, tile: Tile) -> Tensor:
-    return x[..., tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-
-
-def _blend(grid: TileGrid, scale: int, parts: list[Tensor]) -> Tensor:
-    """Join the tiles of (n, C, ...) results, in the grid's order."""
-    if grid.single:
-        return parts[0]
-    weights = grid.weights(scale)
-    columns = len(weights.columns)
-    shape = (*parts[0].shape[:2], grid.height * scale, grid.width * scale)
-    out = torch.zeros(shape, dtype=torch.float32, device=parts[0].device)
-    for number, (tile, part) in enumerate(zip(grid, parts, strict=True)):
-        row = torch.tensor(weights.rows[number // columns], device=out.device)
-        column = torch.tensor(weights.columns[number % columns], device=out.device)
-        y, x = tile.y * scale, tile.x * scale
-        view = out[..., y : y + part.shape[-2], x : x + part.shape[-1]]
-        view += part.float() * row[:, None] * column
-    return out

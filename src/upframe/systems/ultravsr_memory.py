@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from upframe.errors import RuntimeFailure
+from upframe.nn.pictures import colour_fixes
 from upframe.nn.rts import RecurrentTemporalShift
 from upframe.nn.stages import Carried, Segment, Stages
 from upframe.systems.live_memory import live_bytes
-from upframe.systems.ultravsr import UltraVSR, colour_fixes
+from upframe.systems.ultravsr import UltraVSR
 from upframe.systems.ultravsr_backbones import decoder_stages, unet_stages
 from upframe.systems.ultravsr_inference import Options, Session, plan_grid
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
 from upframe.degradations.registry import degrade
-from upframe.systems.ultravsr import enlarge
+from upframe.nn.pictures import enlarge
 
 _LEAST = 1e-8
 

@@ -1,0 +1,38 @@
+"""What diffusion systems do with pictures before and after their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upframe.errors import RuntimeFailure
+from upframe.nn import colour
+
+colour_fixes: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "wavelet": colour.wavelet,
+    "adain": colour.adain,
+    "none": lambda picture, _: picture,
+}
+"""Colour corrections by name; both pictures (B, 3, H, W)."""
+
+
+def enlarge(frames: Tensor, scale: int) -> Tensor:
+    """(B, 3, H, W) in [0, 1], bicubic as in Pillow, to ``scale`` times the size."""
+    size = [side * scale for side in frames.shape[-2:]]
+    return F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def require_finite(x: Tensor, what: str) -> None:
+    """Raise where a network gave something that is no number.
+
+    Raises:
+        RuntimeFailure: there is a NaN or an infinity.
+    """
+    if not bool(torch.isfinite(x).all()):
+        advice = "The input or the weights hold values that are no numbers."
+        if x.dtype != torch.float32:
+            advice = "Half precision overflowed: use dtype float32 or bfloat16."
+        raise RuntimeFailure(f"{what} is not a number.", advice)
