@@ -14,8 +14,9 @@ from PIL import Image
 from upframe.errors import UsageError
 from upframe.training.batches import Samples, batches
 from upframe.training.loop import train
-from upframe.training.networks import build_network, enlarge, start_from
+from upframe.training.networks import build_network, start_from
 from upframe.training.recipe import Recipe, SystemConfig
+from upframe.training.responses import respond
 from upframe.training.trainer import Trainer
 from upframe.training.validation import ValidationSet
 
@@ -222,4 +223,5 @@ def test_a_system_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_networks_without_masks_have_no_ratios() -> None:
     network = build_network(SystemConfig(name="ditn", args={"dim": 8}))
-    assert enlarge(network, torch.zeros(1, 3, 16, 16)).keep_ratios is None
+    low, high = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 64, 64)
+    assert respond(network, low, high).keep_ratios is None

@@ -12,13 +12,17 @@ place. Torch alone is needed.
 
 ::
 
-    encoder:  conv ─ [blocks ─ conv /2] × n ─ blocks ─ conv → mean, log variance
-    decoder:  conv ─ blocks ─ blocks ─ [nearest ×2, conv ─ blocks] × n ─ conv
+    encoder:  unshuffle ─ conv ─ [blocks ─ conv /2] × n ─ blocks ─ conv → mean, logvar
+    decoder:  conv ─ blocks ─ blocks ─ [nearest ×2, conv ─ blocks] × n ─ conv ─ shuffle
+
+On a CPU the finest levels of such a network take nearly all of its time. So it begins
+where ``patch`` pixels have been put into channels: at 4, a ninth of the work.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +33,7 @@ from torch import Tensor, nn
 class AutoencoderConfig:
     """Sizes of an `Autoencoder`."""
 
-    block_out_channels: tuple[int, ...] = (32, 48, 64, 80)
+    block_out_channels: tuple[int, ...] = (48, 80)
     """Channels per level, finest first; each level but the first halves the size."""
     latent_channels: int = 16
     layers_per_block: int = 2
@@ -37,11 +41,24 @@ class AutoencoderConfig:
     scaling_factor: float = 1.0
     """What latents are multiplied by for the diffusion model, to have unit variance;
     measured after training."""
+    patch: int = 1
+    """Side of the squares of pixels that become channels of the finest level."""
 
     @property
     def factor(self) -> int:
         """Picture size over latent size."""
-        return int(2 ** (len(self.block_out_channels) - 1))
+        return self.patch * int(2 ** (len(self.block_out_channels) - 1))
+
+
+NANO = AutoencoderConfig((48, 80), latent_channels=16, patch=4)
+"""The one that the nano systems share: 1.0 million parameters, shrinks 8 times."""
+
+
+def factor_of(vae: Any) -> int:
+    """Picture size over latent size of our `Autoencoder` or diffusers' ones of
+    pictures."""
+    own: int | None = getattr(vae.config, "factor", None)
+    return own or int(2 ** (len(vae.config.block_out_channels) - 1))
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,8 @@ class Encoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         widths = config.block_out_channels
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.patch = config.patch
+        self.conv_in = nn.Conv2d(3 * config.patch**2, widths[0], 3, padding=1)
         levels: list[nn.Module] = []
         for width, narrower in zip(widths, (widths[0], *widths[:-1]), strict=True):
             level: list[nn.Module] = []
@@ -112,7 +130,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 2 · latent channels, H / factor, W / factor)."""
-        x = self.conv_in(x)
+        x = self.conv_in(F.pixel_unshuffle(x, self.patch))
         for block in self.down_blocks:
             x = block(x)
         out: Tensor = self.conv_out(F.silu(x))
@@ -146,7 +164,10 @@ class Decoder(nn.Module):
         )
         self.conv_norm_out = nn.Identity()
         self.conv_act = nn.SiLU()
-        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.conv_out = nn.Sequential(
+            nn.Conv2d(widths[-1], 3 * config.patch**2, 3, padding=1),
+            nn.PixelShuffle(config.patch),
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, latent channels, h, w) to (B, 3, factor · h, factor · w)."""
@@ -161,12 +182,12 @@ class Autoencoder(nn.Module):
     """The whole network.
 
     Args:
-        config: its sizes; the default has 1.4 million parameters, shrinks 8 times.
+        config: its sizes; None for `NANO`.
     """
 
     def __init__(self, config: AutoencoderConfig | None = None) -> None:
         super().__init__()
-        self.config = config or AutoencoderConfig()
+        self.config = config or NANO
         self.encoder = Encoder(self.config)
         self.post_quant_conv: nn.Module | None = None  # as AutoencoderKL without one
         self.decoder = Decoder(self.config)

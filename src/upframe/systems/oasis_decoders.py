@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from upframe.errors import WeightsError
+from upframe.systems.autoencoder import factor_of
 
 Decode = Callable[[Tensor], Tensor]
 """(B, C, 1, h, w), the next latent frame, normalised, to (B, t, 3, H, W) around
@@ -98,7 +99,7 @@ class FrameDecoder:
 
     def __init__(self, vae: Any) -> None:
         self.vae = vae
-        self.spatial = int(2 ** (len(vae.config.block_out_channels) - 1))
+        self.spatial = factor_of(vae)
         self.channels = int(vae.config.latent_channels)
 
     def start(self) -> Decode:

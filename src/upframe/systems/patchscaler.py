@@ -55,6 +55,7 @@ from upframe.nn.texture_memory import (
     build_memory,
 )
 from upframe.planning.tiles import TileGrid
+from upframe.systems.autoencoder import factor_of
 from upframe.systems.patchscaler_config import Options, PatchScalerConfig, Sizes
 from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
 from upframe.systems.patchscaler_restoration import Coarse, GlobalRestoration
@@ -115,7 +116,7 @@ class PatchScaler(nn.Module):
         width = sizes.heads * sizes.head_width
         channels: int = vae.config.latent_channels
         self.scale = self.config.scale
-        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.factor = factor_of(vae)
         self.vae = vae.requires_grad_(False).eval()
         self.restoration = GlobalRestoration(channels, sizes.restoration, sizes.blocks)
         self.dit = PixArtTransformer2DModel(

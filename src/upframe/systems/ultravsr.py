@@ -54,6 +54,7 @@ from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.rts import RecurrentTemporalShift, RTSAttention, RTSConv
 from upframe.nn.stages import Carried
+from upframe.systems.autoencoder import factor_of
 from upframe.systems.ultravsr_backbones import (
     decoder_stages,
     needs_text,
@@ -173,7 +174,7 @@ class UltraVSR(nn.Module):
         self.vae = vae
         self.estimator = estimator
         self.scale = scale
-        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.factor = factor_of(vae)
         """Picture size over latent size."""
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
         kept = text if needs_text(unet) else None

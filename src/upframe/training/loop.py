@@ -118,12 +118,15 @@ class _Run:
                 "Change optimiser.accumulate or data.batch.",
             )
         self.validation: ValidationSet | None = None
+        losses = recipe.optimiser.losses
         if recipe.data.val is not None and ranks.first:
             self.validation = ValidationSet(
                 recipe.data.val,
                 scale,
                 recipe.data.val_frames,
                 clips=trainer.system.clips,
+                low=recipe.data.val_low,
+                lpips=next((x.weights for x in losses if x.name == "lpips"), None),
             )
         self.log: RunLog | None = None
         self.saved = time.monotonic()
@@ -206,10 +209,10 @@ class _Run:
         if score is None:
             log.write("val_skipped", step, why="the time is over")
             return
-        log.write(
-            "val",
-            step,
-            psnr_y=round(score.psnr_y, 4),
-            psnr_y_bicubic=round(self.validation.baseline, 4),
-        )
+        values = score.values | {
+            f"{key}_bicubic": self.validation.baseline[key]
+            for key in score.values
+            if key in self.validation.baseline
+        }
+        log.write("val", step, **{key: round(x, 5) for key, x in values.items()})
         log.pictures(step, score.samples)

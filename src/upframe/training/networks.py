@@ -1,14 +1,13 @@
-"""The networks that recipes name: made, given weights, called in one way."""
+"""The networks that recipes name: made, and given weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from upframe.errors import UsageError
 from upframe.training.recipe import SystemConfig
@@ -16,6 +15,9 @@ from upframe.weights.checkpoints import read_checkpoint
 
 FLOW = "spynet."
 """Beginning of the parameter names of flow networks."""
+
+
+_TASKS = "upframe.training.tasks"
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,20 @@ SYSTEMS = {
     "ditn": System("upframe.systems.ditn", "DITN", clips=False),
     "mia_vsr": System("upframe.systems.mia_vsr", "MIAVSR", clips=True),
     "mia_vsr_lite": System("upframe.systems.mia_vsr_lite", "MIAVSRLite", clips=True),
+    "autoencoder": System(f"{_TASKS}.autoencoder", "AutoencoderTask", clips=False),
+    "degradation_estimator": System(f"{_TASKS}.ultravsr", "EstimatorTask", clips=True),
+    "ultravsr_prior": System(f"{_TASKS}.ultravsr", "PriorTask", clips=False),
+    "ultravsr": System(f"{_TASKS}.ultravsr", "UltraVSRTask", clips=True),
+    "oasis": System(f"{_TASKS}.oasis", "OASISTask", clips=True),
+    "pixart_prior": System(f"{_TASKS}.liftvsr", "PriorTask", clips=False),
+    "liftvsr": System(f"{_TASKS}.liftvsr", "LiftVSRTask", clips=True),
+    "texture_classifier": System(f"{_TASKS}.patchscaler", "TextureTask", clips=False),
+    "patchscaler_restoration": System(
+        f"{_TASKS}.patchscaler", "RestorationTask", clips=False
+    ),
+    "patchscaler": System(f"{_TASKS}.patchscaler", "PatchScalerTask", clips=False),
 }
 """By the name in the recipe; imported when used."""
-
-
-class Enlarged(NamedTuple):
-    """What a network makes of a batch."""
-
-    frames: Tensor
-    """Of the rank of the input, not clipped."""
-    keep_ratios: Tensor | None
-    """(calls,) shares of computed tokens with their gradient, where there are masks."""
 
 
 def build_network(config: SystemConfig) -> nn.Module:
@@ -113,20 +118,3 @@ def start_from(network: nn.Module, path: Path, prefix: str = "") -> int:
         {prefix + key: value for key, value in have.items()}, strict=False
     )
     return len(want.keys() - have.keys())
-
-
-def enlarge(network: nn.Module, frames: Tensor) -> Enlarged:
-    """Call a network on a batch.
-
-    Args:
-        network: of this module's systems.
-        frames: (B, 3, h, w), or (B, T, 3, h, w) for systems of clips.
-    """
-    restore = getattr(network, "restore", None)
-    if restore is None:
-        return Enlarged(network(frames), None)
-    restored = restore(frames)
-    ratios = getattr(restored, "keep_ratios", None)
-    if ratios is not None and ratios.numel() == 0:
-        ratios = None
-    return Enlarged(restored.frames, ratios)

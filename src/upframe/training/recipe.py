@@ -23,8 +23,22 @@ class _Strict(BaseModel):
 class SystemConfig(_Strict):
     """The network."""
 
-    name: Literal["ditn", "mia_vsr", "mia_vsr_lite"]
-    """Which system. ``ditn`` takes single frames, the others clips."""
+    name: Literal[
+        "ditn",
+        "mia_vsr",
+        "mia_vsr_lite",
+        "autoencoder",
+        "degradation_estimator",
+        "ultravsr_prior",
+        "ultravsr",
+        "oasis",
+        "pixart_prior",
+        "liftvsr",
+        "texture_classifier",
+        "patchscaler_restoration",
+        "patchscaler",
+    ]
+    """Which system, or which stage of a diffusion system (docs/training.md)."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of its constructor, for example ``dim: 32``."""
     flow: Path | None = None
@@ -58,13 +72,15 @@ class DataConfig(_Strict):
     batches are the same for any number."""
     degradation: DegradationConfig = Field(default_factory=BIConfig)
     """How the low-resolution side is made: ``{name: bi}``, ``bd`` or ``real``, the
-    latter anew for every patch; docs/degradations.md has its settings. Validation
-    stays bicubic."""
+    latter anew for every patch; docs/degradations.md has its settings."""
     progressive: ProgressiveSchedule | None = None
     """When the degradation ``real`` of clips begins to change from frame to frame:
     ``{consistent_until: 1000, full_from: 5000}``, in steps."""
     val: Path | None = None
     """Folder of clips, each a folder of pictures, never trained on."""
+    val_low: Path | None = None
+    """The same clips degraded and made small, under the same names, for example by
+    ``scripts/degrade_clips.py``; without it they are made small by bicubic."""
     val_frames: int = Field(3, ge=1)
     """Frames per clip that are scored during training: spread over the clip for systems
     of single frames, the first ones in a row for others."""
@@ -141,7 +157,7 @@ class GANLoss(_Strict):
     """First step with this loss."""
 
 
-LossName = Literal["charbonnier", "l1"]
+LossName = Literal["charbonnier", "l1", "own"]
 LossConfig = Annotated[
     PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, Field(discriminator="name")
 ]
@@ -151,7 +167,8 @@ class OptimiserConfig(_Strict):
     """How it learns."""
 
     loss: LossName | tuple[LossConfig, ...] = "charbonnier"
-    """One of these names, or a list of losses with weights, which are added."""
+    """One of these names, or a list of losses with weights, which are added. ``own``:
+    none but what the stage of a diffusion system brings itself."""
     name: Literal["adam", "adamw"] = "adam"
     """``adamw`` takes the weight decay out of the gradient."""
     betas: tuple[
@@ -193,7 +210,7 @@ class OptimiserConfig(_Strict):
         if self.weight_decay and self.name != "adamw":
             raise ValueError("weight_decay is for name: adamw")
         names = [loss.name for loss in self.losses]
-        if not names or len(set(names)) < len(names):
+        if self.loss != "own" and (not names or len(set(names)) < len(names)):
             raise ValueError("a list of losses names each one once, and at least one")
         if names == ["gan"]:
             raise ValueError("gan needs another loss beside it")
@@ -202,6 +219,8 @@ class OptimiserConfig(_Strict):
     @property
     def losses(self) -> tuple[PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, ...]:
         """The losses as a list."""
+        if self.loss == "own":
+            return ()
         if isinstance(self.loss, str):
             return (PixelLoss(name=self.loss, weight=1.0),)
         return self.loss
@@ -244,6 +263,9 @@ class Recipe(_Strict):
     def _batch_divides(self) -> Recipe:
         if self.data.batch % self.optimiser.accumulate:
             raise ValueError("optimiser.accumulate divides data.batch")
+        restores = self.system.name in ("ditn", "mia_vsr", "mia_vsr_lite")
+        if self.optimiser.loss == "own" and restores:
+            raise ValueError("loss: own is for the stages of diffusion systems")
         return self
 
     @property

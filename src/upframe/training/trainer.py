@@ -25,13 +25,13 @@ from upframe.training.networks import (
     FLOW,
     SYSTEMS,
     build_network,
-    enlarge,
     scale_of,
     start_from,
 )
 from upframe.training.precision import Precision, pick_device
 from upframe.training.ranks import Ranks
 from upframe.training.recipe import GANLoss, OptimiserConfig, Recipe
+from upframe.training.responses import respond
 
 _MOST_BAD_STEPS = 100
 """Consecutive steps without a finite loss after which training gives up."""
@@ -100,7 +100,7 @@ class Trainer:
             _set_checkpointing(self.network, recipe.system.name)
         self.network.to(self.device)
         self.average = [p.detach().clone() for p in self.network.parameters()]
-        named = list(self.network.named_parameters())
+        named = [n for n in self.network.named_parameters() if n[1].requires_grad]
         self._flow = [p for name, p in named if name.startswith(FLOW)]
         groups: list[dict[str, Any]] = [
             {"params": [p for n, p in named if not n.startswith(FLOW)], "scale": 1.0}
@@ -219,9 +219,13 @@ class Trainer:
         """Add gradients of a part of the batch; returns the parts of the loss."""
         config, scaler = self.recipe.optimiser, self.precision.scaler
         with self.precision.autocast():
-            result = enlarge(self.network, low)
+            result = respond(self.network, low, high)
+        parts = dict(result.losses)
+        if result.frames is not None:
             frames = result.frames.float()
-        parts = self.losses(frames, high)
+            parts |= self.losses(frames, result.target)
+        else:
+            adversary = None
         if config.keep_weight and result.keep_ratios is not None:
             parts["keep"] = config.keep_weight * result.keep_ratios.float().mean()
         if adversary is not None:
@@ -231,7 +235,7 @@ class Trainer:
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if adversary is not None:
             with self.precision.autocast():
-                loss = adversary.judge(frames.detach(), high)
+                loss = adversary.judge(frames.detach(), result.target)
             scaler.scale(loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
             parts["discriminator"] = loss
         return parts

@@ -1,0 +1,1 @@
+"""What diffusion systems learn in their stages, one module per system."""

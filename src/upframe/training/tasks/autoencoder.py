@@ -1,0 +1,80 @@
+"""The autoencoder of the nano systems: pictures through a latent and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from upframe.errors import WeightsError
+from upframe.systems.autoencoder import NANO, Autoencoder
+from upframe.training.responses import Response
+from upframe.weights.checkpoints import read_checkpoint
+
+
+class AutoencoderTask(nn.Module):
+    """What the recipe's losses compare are the original and what comes back.
+
+    Args:
+        kl_weight: of the divergence from the standard normal, in nats per latent value;
+            keeps latents from spreading, and no more.
+        sizes: fields of `AutoencoderConfig` that differ from `NANO`.
+    """
+
+    def __init__(self, kl_weight: float = 1e-4, **sizes: Any) -> None:
+        super().__init__()
+        self.kl_weight = kl_weight
+        self.network = Autoencoder(replace(NANO, **sizes))
+
+    def learn(self, low: Tensor, high: Tensor) -> Response:
+        """The originals through the network; latents are sampled in training mode.
+
+        Args:
+            low: is not looked at.
+            high: (B, 3, H, W) in [0, 1], sides multiples of the factor.
+        """
+        del low
+        height, width = (
+            side - side % self.network.config.factor for side in high.shape[-2:]
+        )
+        high = high[..., :height, :width]
+        if self.training:
+            out, posterior = self.network(high * 2 - 1)
+        else:
+            posterior = self.network.encode(high * 2 - 1).latent_dist
+            out = self.network.decode(posterior.mean)
+        losses = {"kl": self.kl_weight * posterior.kl()}
+        return Response(out * 0.5 + 0.5, high, losses)
+
+
+def read_autoencoder(path: Path) -> Autoencoder:
+    """The frozen autoencoder that the other tasks stand on.
+
+    Args:
+        path: a checkpoint of a recipe of `AutoencoderTask`, or weights with the names
+            of `Autoencoder` and, in their ``config``, its sizes.
+
+    Returns:
+        In eval mode, without gradients, of the sizes of the file.
+
+    Raises:
+        WeightsError: it cannot be read, or is none.
+    """
+    checkpoint = read_checkpoint(path)
+    state = {k.removeprefix("network."): v for k, v in checkpoint.state.items()}
+    try:
+        sizes: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in checkpoint.declared.items()
+            if k != "kl_weight"
+        }
+        network = Autoencoder(replace(NANO, **sizes))
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError) as error:
+        raise WeightsError(
+            f"{path} holds no autoencoder: {str(error).splitlines()[0]}.",
+            "Train one with recipes/autoencoder-nano.yaml.",
+        ) from error
+    return network.requires_grad_(False).eval()
