@@ -1,0 +1,56 @@
+"""Give the averaged weights of an autoencoder the file that other recipes start from.
+
+    python scripts/export_autoencoder.py runs/autoencoder-nano/last.ckpt
+
+Measures the standard deviation of its latents on crops of the training pictures, which
+gives ``scaling_factor``, and writes ``autoencoder.safetensors`` beside the checkpoint,
+with the sizes in its metadata.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from upframe.training.caches import open_caches
+from upframe.training.recipe import load_recipe
+from upframe.training.tasks.autoencoder import read_autoencoder
+
+_CROPS = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument(
+        "--recipe", type=Path, default=Path("recipes/autoencoder-nano.yaml")
+    )
+    args = parser.parse_args()
+    network = read_autoencoder(args.checkpoint)
+    data = load_recipe(args.recipe).data
+    pairs, _ = open_caches(data, 4)
+    _, crops = pairs.sample(np.random.default_rng(0), _CROPS, data.patch)
+    pictures = torch.from_numpy(crops).movedim(-1, 1) / 127.5 - 1
+    with torch.inference_mode():
+        latents = torch.cat(
+            [network.encode(x).latent_dist.mean for x in pictures[:, None]]
+        )
+    scaling = round(1 / float(latents.std()), 4)
+    config = asdict(replace(network.config, scaling_factor=scaling))
+    out = args.checkpoint.with_name("autoencoder.safetensors")
+    draft = out.with_suffix(".part")
+    state = {k: v.contiguous() for k, v in network.state_dict().items()}
+    save_file(state, draft, metadata={"config": json.dumps(config)})
+    draft.replace(out)
+    print(f"{out}: deviation {1 / scaling:.3f}, scaling_factor {scaling}")
+    print("per channel:", [round(float(v), 2) for v in latents.std((0, 2, 3))])
+
+
+if __name__ == "__main__":
+    main()

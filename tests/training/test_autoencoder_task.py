@@ -1,0 +1,78 @@
+"""The autoencoder as a stage of training, and its weights as a start for others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from upframe.errors import WeightsError
+from upframe.systems.autoencoder import NANO
+from upframe.training.responses import respond
+from upframe.training.tasks.autoencoder import AutoencoderTask, read_autoencoder
+
+SIZES = {"block_out_channels": (8, 8), "latent_channels": 4, "layers_per_block": 1}
+
+
+def _pictures() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, 3, 4, 4, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (32, 32), mode="bilinear")
+
+
+def test_it_learns_to_give_pictures_back() -> None:
+    torch.manual_seed(0)
+    task = AutoencoderTask(**SIZES)
+    optimiser = torch.optim.Adam(task.parameters(), 5e-3)
+    pictures, losses = _pictures(), []
+    for _ in range(60):
+        response = task.learn(torch.zeros(2, 3, 8, 8), pictures)
+        assert response.frames is not None
+        loss = (response.frames - response.target).abs().mean()
+        losses.append(float(loss))
+        optimiser.zero_grad()
+        (loss + response.losses["kl"]).backward()
+        optimiser.step()
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_latents_are_sampled_in_training_alone() -> None:
+    task, pictures = AutoencoderTask(**SIZES), _pictures()
+    # a fresh decoder hears nothing of the latent through its residual blocks alone
+    pairs = {}
+    for mode in (True, False):
+        task.train(mode)
+        frames = [respond(task, pictures, pictures).frames for _ in range(2)]
+        pairs[mode] = torch.equal(*frames)  # type: ignore[arg-type]
+    assert pairs == {True: False, False: True}
+
+
+def test_sides_are_cut_to_whole_latents() -> None:
+    response = AutoencoderTask(**SIZES).learn(torch.zeros(1), torch.rand(1, 3, 35, 41))
+    assert response.frames is not None
+    assert response.frames.shape == response.target.shape == (1, 3, 32, 40)
+
+
+def test_weights_come_back_frozen_with_their_sizes(tmp_path: Path) -> None:
+    task = AutoencoderTask(**SIZES)
+    config = asdict(replace(task.network.config, scaling_factor=1.5))
+    path = tmp_path / "autoencoder.safetensors"
+    save_file(task.network.state_dict(), path, metadata={"config": json.dumps(config)})
+    network = read_autoencoder(path)
+    assert network.config == replace(NANO, **SIZES, scaling_factor=1.5)  # type: ignore[arg-type]
+    assert not any(p.requires_grad for p in network.parameters())
+    x = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(
+        network.encode(x).latent_dist.mean, task.network.encode(x).latent_dist.mean
+    )
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="holds no autoencoder"):
+        read_autoencoder(path)
