@@ -10,21 +10,16 @@ this module needs torch.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from upframe.errors import MissingExtraError, WeightsError
-from upframe.metrics.files import find_file
+from upframe.errors import MissingExtraError
 
 try:
     import torch
     import torch.nn.functional as F
     from torch import Tensor, nn
 
-    from upframe.metrics.pictures import as_tensor
-    from upframe.weights.loading import read_state
+    from upframe.metrics.networks import NetworkMetric
 except ImportError as error:
     raise MissingExtraError("DISTS", "metrics") from error
 
@@ -87,7 +82,7 @@ class VGGStages(nn.Module):
             maps.append(x)
         return maps
 
-    def compare(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+    def compare(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         """Distance (B) of two results of :meth:`forward`."""
         texture, structure = [], []
         for x, y in zip(a, b, strict=True):
@@ -105,69 +100,31 @@ class VGGStages(nn.Module):
         return 1 - alike.sum((1, 2, 3)) / total
 
 
-class DISTS:
-    """The metric: 0 for equal pictures, larger is worse, seldom above 0.6."""
+class DISTS(NetworkMetric[VGGStages]):
+    """The metric: 0 for equal pictures, larger is worse, seldom above 0.6.
 
-    def __init__(self, path: Path | str | None = None, device: str = "cpu") -> None:
-        """Load the network.
+    Its features are the picture itself and five of (1, C, h, w), 210 MB for 720x576.
+    """
 
-        Args:
-            path: of the weights or their folder; None to look where
-                :func:`upframe.metrics.files.find_file` says.
-            device: where the network runs.
+    NAME = "DISTS"
+    FILE = FILE
+    ADVICE = "Make the file with scripts/make_dists_weights.py."
 
-        Raises:
-            WeightsError: the file is missing, damaged, or of another network.
-        """
-        self.path = find_file(FILE, "DISTS", path)
-        network = VGGStages()
-        try:
-            network.load_state_dict(read_state(self.path))
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{self.path} does not hold the weights of DISTS.",
-                "Make the file with scripts/make_dists_weights.py.",
-            ) from error
-        self._use(network, device)
-
-    @classmethod
-    def of(cls, network: VGGStages, device: str = "cpu") -> DISTS:
-        """The metric with another network, as tests need it."""
-        metric = cls.__new__(cls)
-        metric._use(network, device)
-        return metric
-
-    def _use(self, network: VGGStages, device: str) -> None:
-        self._device = device
-        self._network = network.to(device).eval().requires_grad_(False)
-
-    def __call__(
-        self,
-        result: NDArray[np.uint8],
-        reference: NDArray[np.uint8],
-        *,
-        crop: int = 0,
-    ) -> float:
-        """Compare two pictures.
-
-        Args:
-            result: (H, W, 3) RGB uint8.
-            reference: the same size.
-            crop: pixels left out on every side.
-
-        Returns:
-            The distance, the same in both directions.
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+        """Between the features of two pictures.
 
         Raises:
-            ValueError: if sizes differ, these are no pictures, or less than 32x32
-                pixels remain.
+            ValueError: if the pictures differ in size.
         """
-        if result.shape != reference.shape:
-            raise ValueError(f"sizes differ: {result.shape} and {reference.shape}")
+        if a[0].shape != b[0].shape:
+            raise ValueError("two pictures differ in size")
         with torch.inference_mode():
-            a, b = (self._network(self._tensor(p, crop)) for p in (result, reference))
             # rounding takes equal pictures just below zero
             return max(0.0, float(self._network.compare(a, b)))
 
-    def _tensor(self, picture: NDArray[np.uint8], crop: int) -> Tensor:
-        return as_tensor(picture, "DISTS", crop, self._device) / 255
+    @staticmethod
+    def _build() -> VGGStages:
+        return VGGStages()
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return x / 255

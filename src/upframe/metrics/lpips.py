@@ -10,21 +10,15 @@ Importing this module needs torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from upframe.errors import MissingExtraError, WeightsError
-from upframe.metrics.files import find_file
+from upframe.errors import MissingExtraError
 
 try:
     import torch
     import torch.nn.functional as F
     from torch import Tensor, nn
 
-    from upframe.metrics.pictures import as_tensor
-    from upframe.weights.loading import read_state
+    from upframe.metrics.networks import NetworkMetric
 except ImportError as error:
     raise MissingExtraError("LPIPS", "metrics") from error
 
@@ -90,61 +84,15 @@ class AlexLayers(nn.Module):
         ]
 
 
-class LPIPS:
-    """The metric: 0 for equal pictures, larger is worse, seldom above 1."""
+class LPIPS(NetworkMetric[AlexLayers]):
+    """The metric: 0 for equal pictures, larger is worse, seldom above 1.
 
-    def __init__(self, path: Path | str | None = None, device: str = "cpu") -> None:
-        """Load the network.
+    Its features are five of (1, C, h, w).
+    """
 
-        Args:
-            path: of the weights or their folder; None to look where
-                :func:`upframe.metrics.files.find_file` says.
-            device: where the network runs.
-
-        Raises:
-            WeightsError: the file is missing, damaged, or of another network.
-        """
-        self.path = find_file(FILE, "LPIPS", path)
-        network = AlexLayers()
-        try:
-            network.load_state_dict(read_state(self.path))
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{self.path} does not hold the weights of LPIPS (alex, v0.1).",
-                f"The file is called {FILE}.",
-            ) from error
-        self._use(network, device)
-
-    @classmethod
-    def of(cls, network: AlexLayers, device: str = "cpu") -> LPIPS:
-        """The metric with another network, as tests need it."""
-        metric = cls.__new__(cls)
-        metric._use(network, device)
-        return metric
-
-    def _use(self, network: AlexLayers, device: str) -> None:
-        self._device = device
-        self._network = network.to(device).eval().requires_grad_(False)
-
-    def features(
-        self, picture: NDArray[np.uint8], *, crop: int = 0
-    ) -> Sequence[Tensor]:
-        """What is compared, of one picture, to be kept for several comparisons.
-
-        Args:
-            picture: (H, W, 3) RGB uint8.
-            crop: pixels left out on every side.
-
-        Returns:
-            Five of (1, C, h, w).
-
-        Raises:
-            ValueError: if this is no picture, or less than 32x32 pixels remain.
-        """
-        x = as_tensor(picture, "LPIPS", crop, self._device) / 127.5 - 1
-        with torch.inference_mode():
-            maps: list[Tensor] = self._network(x)
-        return maps
+    NAME = "LPIPS"
+    FILE = FILE
+    ADVICE = f"It has to be AlexNet's, v0.1; the file is called {FILE}."
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
         """Between the features of two pictures.
@@ -163,28 +111,9 @@ class LPIPS:
             ]
         return float(sum(parts))
 
-    def __call__(
-        self,
-        result: NDArray[np.uint8],
-        reference: NDArray[np.uint8],
-        *,
-        crop: int = 0,
-    ) -> float:
-        """Compare two pictures.
+    @staticmethod
+    def _build() -> AlexLayers:
+        return AlexLayers()
 
-        Args:
-            result: (H, W, 3) RGB uint8.
-            reference: the same size.
-            crop: pixels left out on every side.
-
-        Returns:
-            The distance, the same in both directions.
-
-        Raises:
-            ValueError: as :meth:`features`, and if the sizes differ.
-        """
-        if result.shape != reference.shape:
-            raise ValueError(f"sizes differ: {result.shape} and {reference.shape}")
-        return self.distance(
-            self.features(result, crop=crop), self.features(reference, crop=crop)
-        )
+    def _normalised(self, x: Tensor) -> Tensor:
+        return x / 127.5 - 1
