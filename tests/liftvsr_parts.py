@@ -25,7 +25,7 @@ def pixart(seed: int = 0, **changed: Any) -> PixArtTransformer2DModel:
         "cross_attention_dim": CHANNELS,
         "caption_channels": 10,
         "patch_size": PATCH,
-        "sample_size": 8,
+        "sample_size": 16,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

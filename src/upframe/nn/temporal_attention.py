@@ -61,12 +61,14 @@ class TokenFlow(nn.Module):
     Args:
         channels: C.
         heads: H.
-        hidden: width of the convolutions in each head.
+        hidden: width of the convolutions in each head; None for half of the head's, 16
+            at most.
     """
 
-    def __init__(self, channels: int, heads: int, hidden: int = 16) -> None:
+    def __init__(self, channels: int, heads: int, hidden: int | None = None) -> None:
         super().__init__()
         self.heads = heads
+        hidden = hidden or max(1, min(16, channels // heads // 2))
         last = nn.Conv2d(heads * hidden, heads * 2, 3, padding=1, groups=heads)
         nn.init.zeros_(last.weight)
         assert last.bias is not None

@@ -58,6 +58,8 @@ from torch import Tensor, nn
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge, require_finite
+from upframe.nn.tiles import blend, view
+from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.components import check_files, find_folder, read_component
 from upframe.systems.liftvsr_files import (
     ADDED,
@@ -94,6 +96,10 @@ PIXART_XL_2: Mapping[str, Any] = {
     "caption_channels": 4096,
 }
 """PixArt-α XL/2 at 512 pixels; the rest is diffusers' default."""
+
+
+OVERLAP = 4
+"""Side of a tile over what neighbours share of it at least."""
 
 
 class LiftVSR(nn.Module):
@@ -134,7 +140,7 @@ class LiftVSR(nn.Module):
             memory=self.config.memory,
         )
         if prompt is None:
-            prompt = torch.zeros(1, 1, _prompt_width(pixart))
+            prompt = torch.zeros(1, 1, prompt_width(pixart))
         self.register_buffer("prompt", prompt)
 
     def train(self, mode: bool = True) -> LiftVSR:
@@ -214,6 +220,7 @@ class LiftVSR(nn.Module):
         Raises:
             RuntimeFailure: the transformer gave something that is no number.
         """
+        grid = self.tiles(*condition.shape[-2:])
         schedule = DPMSolverMultistepScheduler()  # its defaults are PixArt's noise
         times = sampling_times(self.config.steps, self.config.start)
         schedule.set_timesteps(timesteps=times)
@@ -222,15 +229,54 @@ class LiftVSR(nn.Module):
         written = cache
         for time in times:
             given = torch.full((len(z),), time, device=z.device)
-            predicted, written = self.transformer(
-                z, condition, given, self.prompt, cache, remember=time == times[-1]
+            predicted, written = self._predict(
+                grid, z, condition, given, cache, remember=time == times[-1]
             )
-            predicted = predicted[:, :, : z.shape[2]].float()
             # on the meta device there are shapes alone
             if not predicted.is_meta:
                 require_finite(predicted, "The predicted noise")
             z = schedule.step(predicted, time, z, return_dict=False)[0]
         return z, written
+
+    def tiles(self, height: int, width: int) -> TileGrid:
+        """How latents of this size are cut: as large as PixArt's own at most."""
+        config = self.transformer.pixart.config
+        side, patch = config.sample_size, config.patch_size
+        return plan_tiles(width, height, side, side, side // OVERLAP, patch)
+
+    def cached_tokens(self, height: int, width: int) -> int:
+        """Tokens of a cache for pictures of this size, those of all tiles."""
+        patch = self.transformer.pixart.config.patch_size
+        whole = self.decoder.spatial * patch
+        latents = (-(-side // whole) * patch for side in (height, width))
+        return int(self.tiles(*latents).area // patch**2)
+
+    def _predict(
+        self,
+        grid: TileGrid,
+        z: Tensor,
+        condition: Tensor,
+        given: Tensor,
+        cache: Cache,
+        *,
+        remember: bool,
+    ) -> tuple[Tensor, Cache]:
+        """The noise in all tiles, blended, and their caches one after the other."""
+        held = zip(*(tokens.chunk(len(grid), dim=1) for tokens in cache), strict=True)
+        caches: list[Cache] = list(held) or [()] * len(grid)
+        parts, updated = [], []
+        for tile, own in zip(grid, caches, strict=True):
+            seen = (view(maps, tile) for maps in (z, condition))
+            predicted, new = self.transformer(
+                *seen, given, self.prompt, own, remember=remember
+            )
+            parts.append(predicted[:, :, : z.shape[2]].flatten(0, 1).float())
+            updated.append(new)
+        noise = torch.unflatten(blend(grid, parts), 0, z.shape[:2])
+        joined = tuple(
+            torch.cat(tokens, dim=1) for tokens in zip(*updated, strict=True)
+        )
+        return noise, joined if remember else cache
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures, the mean of what the encoder says.
@@ -376,8 +422,10 @@ def sampling_times(steps: int, start: int) -> list[int]:
     return [round((start + 1) * n / steps) - 1 for n in range(steps, 0, -1)]
 
 
-def _prompt_width(pixart: Any) -> int:
-    return int(pixart.config.caption_channels or pixart.config.cross_attention_dim)
+def prompt_width(pixart: Any) -> int:
+    """Width of the embeddings of prompts; 1 where there is nothing that reads them."""
+    config = pixart.config
+    return int(config.caption_channels or config.cross_attention_dim or 1)
 
 
 def _check_components(pixart: Any, vae: FrameDecoder, prompt: Tensor | None) -> None:
@@ -394,7 +442,7 @@ def _check_components(pixart: Any, vae: FrameDecoder, prompt: Tensor | None) -> 
             "noise and its variance.",
             "Use a PixArt that predicts noise.",
         )
-    width = _prompt_width(pixart)
+    width = prompt_width(pixart)
     if prompt is not None and (prompt.ndim, prompt.shape[-1]) != (3, width):
         raise WeightsError(
             f"The prompt is {tuple(prompt.shape)}, not (1, tokens, {width}).",

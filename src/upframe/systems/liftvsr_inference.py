@@ -112,9 +112,10 @@ class Session:
                 "Continue with the model that the run began with.",
             )
         height, width = state["waiting"].shape[-2:]
-        tokens = transformer.tokens(
-            *(side * self._model.scale for side in (height, width))
-        )
+        scale = self._model.scale
+        tokens = 0
+        if height:
+            tokens = self._model.cached_tokens(height * scale, width * scale)
         cache = tuple(state[name] for name in names if name in state)
         shape = (1, tokens, transformer.pixart.inner_dim)
         if any(held.shape != shape for held in cache):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -25,6 +26,27 @@ from upframe.systems.ultravsr_adapters import merge_lora
 
 Cache = tuple[Tensor, ...]
 """(B, N, C) for each branch; empty before the first segment."""
+
+TIMES = 1000
+"""Times of the diffusion."""
+
+
+def noise_levels() -> Tensor:
+    """ᾱ of PixArt's times, (TIMES,): the share of the signal in the variance."""
+    return torch.cumprod(1 - torch.linspace(1e-4, 0.02, TIMES), 0)
+
+
+def implied_noise(z: Tensor, clean: Tensor, level: Tensor) -> Tensor:
+    """The noise in z, if what lies under it is ``clean``.
+
+    Args:
+        z: (B, T, D, h, w).
+        clean: the same shape.
+        level: (B,), ᾱ of each clip.
+    """
+    level = level.view(-1, 1, 1, 1, 1)
+    return (z - level.sqrt() * clean) / (1 - level).sqrt()
+
 
 _LORA = (
     *(f"attn{n}.to_{name}" for n in (1, 2) for name in ("q", "k", "v", "out.0")),
@@ -108,6 +130,8 @@ class LiftTransformer(nn.Module):
         self.condition = _zero(
             nn.Conv2d(config.in_channels, channels, patch, patch, bias=False)
         )
+        self.gain = nn.Parameter(torch.zeros(config.in_channels))
+        """How much of the noise that the condition implies is added, by channel."""
         self.branches = nn.ModuleList(
             TemporalBranch(
                 channels,
@@ -121,6 +145,7 @@ class LiftTransformer(nn.Module):
         # what was made here goes where PixArt is
         home = pixart.proj_out.weight
         self.condition.to(home)
+        self.gain.data = self.gain.data.to(home)
         self.branches.to(home)
 
     @property
@@ -186,12 +211,11 @@ class LiftTransformer(nn.Module):
         x = pixart.proj_out(pixart.norm_out(x) * (1 + scale) + shift)
         x = x.view(clips, frames, *size, patch, patch, -1)
         out = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(3, 4).flatten(4, 5)
-        return out, tuple(updated) if remember else cache
-
-    def tokens(self, height: int, width: int) -> int:
-        """N of pictures of this size, padded to whole patches."""
-        whole = self.factor * self.pixart.config.patch_size
-        return int(-(-height // whole) * -(-width // whole))
+        level = noise_levels().to(z.device)[timestep]
+        known = implied_noise(z.float(), condition.float(), level).to(out.dtype)
+        variance = out.shape[2] - z.shape[2]
+        known = F.pad(self.gain.view(-1, 1, 1) * known, (0, 0, 0, 0, 0, variance))
+        return out + known, tuple(updated) if remember else cache
 
     def merge(self) -> None:
         """Add LoRA to PixArt's weights and take it out; nothing if there is none."""
