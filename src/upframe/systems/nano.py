@@ -15,14 +15,14 @@ liftvsr      `LiftVSRSizes`        of `LiftVSR`: ``transformer``, ``vae``, ``pro
 patchscaler  `PatchScalerSizes`    of `PatchScaler`, and ``memory`` if there is one
 ============ ===================== ==================================================
 
-All four have our own autoencoder (`upframe.systems.autoencoder`). LoRA is merged before
-weights are stored: no configuration has adapters.
+All four have our own autoencoder (`upframe.systems.autoencoder`) and enlarge 4 times.
+LoRA is merged before weights are stored: no configuration has adapters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -74,7 +74,7 @@ class UltraVSRSizes(_Sizes):
     """Of the network that says how clean a clip is."""
     factor: float | None = Field(default=None, ge=0, le=1)
     """How clean every clip is taken to be, where there is no estimator."""
-    scale: int = Field(default=4, ge=1)
+    scale: Literal[4] = 4
 
 
 class ChunkSizes(BaseModel):
@@ -120,7 +120,7 @@ class PatchScalerSizes(_Sizes):
     """Fields of `Sizes`."""
     grouping: Grouping = Grouping()
     """Fields of `Grouping`; each group is ``{"start": τ, "steps": N}``."""
-    scale: int = Field(default=4, ge=1)
+    scale: Literal[4] = 4
     patch: int = 16
     overlap: int = 4
     references: int = 4
@@ -190,6 +190,7 @@ def build_oasis(config: Mapping[str, Any]) -> OASIS:
         raise _nonsense("OASIS", error.message) from error
     except ValidationError as error:
         raise _nonsense("OASIS", _first(error)) from error
+    _check_scale("OASIS", numbers.scale)
     autoencoder = Autoencoder(sizes.autoencoder)
     del autoencoder.encoder
     transformer = _part("WanTransformer3DModel", sizes.transformer)
@@ -208,6 +209,7 @@ def build_liftvsr(config: Mapping[str, Any]) -> LiftVSR:
     sizes = _read(LiftVSRSizes, config)
     if sizes.liftvsr.rank:
         raise _nonsense("LiftVSR", "LoRA must be merged, with a rank of 0")
+    _check_scale("LiftVSR", sizes.liftvsr.scale)
     pixart = _part("PixArtTransformer2DModel", sizes.pixart)
     system = LiftVSR(pixart, Autoencoder(sizes.autoencoder), sizes.liftvsr)
     system.prompt = system.prompt.repeat(1, sizes.prompt_tokens, 1)
@@ -276,6 +278,11 @@ def _part(name: str, arguments: Mapping[str, Any]) -> Any:
     except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError) as error:
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise _nonsense(name, text) from error
+
+
+def _check_scale(what: str, scale: int) -> None:
+    if scale != 4:
+        raise _nonsense(what, f"a scale of {scale} instead of 4")
 
 
 def _first(error: ValidationError) -> str:

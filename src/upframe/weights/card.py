@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Tiling = Literal["pictures", "own", "none"]
+"""How a frame that is too large is cut: into pictures that are upscaled apart, by the
+system itself, or not at all."""
 
 
 class WeightFile(BaseModel):
@@ -58,6 +62,13 @@ class ModelCard(BaseModel):
     image models, and for systems that need a chunk as a whole."""
     masked: bool = False
     """Whether it can leave parts of a frame uncomputed: takes a keep ratio."""
+    segment: int = 1
+    """Frames that are computed together; chunks are whole multiples of it, up to a
+    cut."""
+    seeded: bool = False
+    """Whether it draws noise: takes a seed."""
+    tiling: Tiling = "pictures"
+    """What can be done with frames that do not fit into memory."""
     bytes_per_pixel: int = 64
     """Peak working memory of the runtime per input pixel, measured, in bytes."""
     gflops_per_megapixel: float = 0.0

@@ -52,6 +52,8 @@ class Checkpoint:
     """Weights by name, without wrappers and prefixes; on the CPU."""
     declared: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the constructor that the file names, unchecked; may be empty."""
+    system: str | None = None
+    """The system that the file names, unchecked."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -206,7 +208,8 @@ def _read_safetensors(path: Path, head: bytes, size: int) -> Checkpoint:
         raise _damaged(path, f"its header is broken ({_first_line(error)})") from error
     except (OSError, RuntimeError, MemoryError) as error:
         raise _damaged(path, f"it cannot be read ({_first_line(error)})") from error
-    return Checkpoint(_checked(path, _strip(state)), _declared(about.get("config")))
+    declared = _declared(about.get("config"))
+    return Checkpoint(_checked(path, _strip(state)), declared, about.get("system"))
 
 
 def _declared(config: str | None) -> Mapping[str, Any]:

@@ -9,66 +9,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from upframe.errors import WeightsError
+from upframe.weights.detector import Detector, Needs, Shapes
+from upframe.weights.diffusion import DIFFUSION
 
 if TYPE_CHECKING:
     from torch import nn
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Names of a state dict's tensors and their shapes."""
 
 _LARGEST_SCALE = 16
 _MIA_CONTEXT = 8
 """Frames on both sides of a chunk of MIA-VSR, whose recurrence runs both ways."""
 _LITE_CONTEXT = 8
 """Frames before a chunk of MIA-VSR lite; see docs/notes/mia-vsr-cpu.md."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a network asks of the runtime; the fields of the card of the same name."""
-
-    multiple: int
-    min_size: int
-    overlap: int
-    bytes_per_pixel: int
-    gflops_per_megapixel: float
-    context: int = 0
-    lookahead: int | None = None
-    masked: bool = False
-
-
-@dataclass(frozen=True)
-class Detector:
-    """Everything that loading must know of one system."""
-
-    system: str
-    """Name on model cards: ``ditn``."""
-    title: str
-    """Name for people: ``DITN``."""
-    matches: Callable[[Shapes], bool]
-    """Whether the keys are those of the system; looks at few, typical ones."""
-    deduce: Callable[[Shapes], dict[str, Any]]
-    """Constructor's arguments from the shapes.
-
-    Raises ``WeightsError`` where shapes are missing or fit no network.
-    """
-    hidden: Mapping[str, Callable[[Any], bool]]
-    """Arguments that no shape tells, each with a check of a declared value."""
-    build: Callable[[Mapping[str, Any]], nn.Module]
-    """The network with these arguments, on torch's current default device."""
-    needs: Callable[[Mapping[str, Any], Shapes], Needs]
-    """What the network with these arguments and shapes needs."""
-    scale: int | None = None
-    """The system's only scale; None where the argument ``scale`` says it."""
-
-    def scale_of(self, config: Mapping[str, Any]) -> int:
-        """Output size over input size of the network with these arguments."""
-        return self.scale if self.scale is not None else int(config["scale"])
 
 
 def detect(shapes: Shapes) -> Detector | None:
@@ -99,12 +54,21 @@ def full_config(
     Args:
         detector: the system.
         shapes: the state dict.
-        declared: what the file says; only arguments that no shape tells are taken.
+        declared: what the file says; only arguments that no shape tells are taken, or
+            all where no shape tells any.
 
     Raises:
-        WeightsError: the shapes fit no network of the system, or a declared argument
-            makes no sense.
+        WeightsError: the shapes fit no network of the system, a declared argument
+            makes no sense, or nothing is declared where it has to be.
     """
+    if detector.deduce is None:
+        if not declared:
+            raise WeightsError(
+                f"The file does not say the sizes of its {detector.title}.",
+                "Keep the metadata that upframe's weight files carry; full-size "
+                "systems in folders have functions of their own to load them.",
+            )
+        return dict(declared)
     config = detector.deduce(shapes)
     for name, makes_sense in detector.hidden.items():
         if name not in declared:
@@ -378,5 +342,6 @@ DETECTORS = (
         needs=_mia_vsr_lite_needs,
         scale=4,
     ),
+    *DIFFUSION,
 )
 """All systems, in the order in which they are tried."""

@@ -13,13 +13,8 @@ from typing import Any
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.weights.card import ModelCard
-from upframe.weights.detection import (
-    DETECTORS,
-    Detector,
-    by_name,
-    detect,
-    full_config,
-)
+from upframe.weights.detection import DETECTORS, by_name, detect, full_config
+from upframe.weights.detector import Detector
 from upframe.weights.index import PRESETS, find_card, list_models, weight_files
 
 try:
@@ -139,7 +134,8 @@ def _named(name: str) -> _Weights | None:
 def _from_file(path: Path) -> _Weights:
     checkpoint = read_checkpoint(path)
     shapes = _shapes(checkpoint.state)
-    detector = detect(shapes)
+    named = checkpoint.system
+    detector = detect(shapes) if named is None else by_name(named)
     if detector is None:
         some = ", ".join(repr(key[:60]) for key in list(shapes)[:3])
         raise WeightsError(
