@@ -144,3 +144,14 @@ def test_another_number_of_heads_or_tokens_is_refused() -> None:
         routed_attention(q, k, v, ["frame"], Grid(2, 3, 3), window)
     with pytest.raises(UsageError, match="grid of 2x3x4"):
         routed_attention(q, k, v, ["frame"] * 2, Grid(2, 3, 4), window)
+
+
+def test_training_may_use_the_masks_of_inference() -> None:
+    grid, window = Grid(2, 11, 13), Window(1, 3, 3)
+    x = torch.randn(1, 1, grid.tokens, 4)
+    with torch.inference_mode():
+        window_attention(x, x, x, grid, window)
+    q = x.clone().requires_grad_()
+    window_attention(q, x, x, grid, window).square().sum().backward()
+    assert q.grad is not None
+    assert q.grad.abs().sum() > 0

@@ -114,7 +114,9 @@ def test_chunks_equal_the_whole_clip_where_no_head_is_global(frames: int) -> Non
         chunked = torch.stack(
             list(system.stream(clip.unbind(1), chunking=chunking, seed=5)), dim=1
         )
-    torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-5)
+    # the random decoder magnifies rounding
+    torch.testing.assert_close(chunked, whole, rtol=0, atol=3e-5)
+    assert (chunked - whole).abs().mean() < 1e-6
 
 
 def test_too_little_context_or_global_heads_show_at_cuts() -> None:
@@ -185,7 +187,10 @@ def test_training_moves_the_transformer_alone() -> None:
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
-    assert all(p.grad is not None for p in system.transformer.parameters())
+    # attention to the one token of the prompt asks no queries
+    silent = ("norm2", "attn2.to_q", "attn2.to_k", "attn2.norm_q", "attn2.norm_k")
+    for name, parameter in system.transformer.named_parameters():
+        assert (parameter.grad is None) == any(part in name for part in silent), name
     after = system.vae.parameters()
     assert all(torch.equal(a, b) for a, b in zip(frozen, after, strict=True))
 

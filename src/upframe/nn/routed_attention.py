@@ -290,13 +290,15 @@ def _box_mask(
     axes = (times, rows, columns)
     if all(_sees_all(*axis) for axis in axes):
         return None
-    t, y, x = (_axis_mask(*axis, device) for axis in axes)
-    mask = (
-        t[:, None, None, :, None, None]
-        & y[None, :, None, None, :, None]
-        & x[None, None, :, None, None, :]
-    )
-    return mask.reshape(len(t) * len(y) * len(x), -1)
+    # training may use a mask that inference has made
+    with torch.inference_mode(False):
+        t, y, x = (_axis_mask(*axis, device) for axis in axes)
+        mask = (
+            t[:, None, None, :, None, None]
+            & y[None, :, None, None, :, None]
+            & x[None, None, :, None, None, :]
+        )
+        return mask.reshape(len(t) * len(y) * len(x), -1)
 
 
 def _sees_all(first: int, queries: int, keys: int, radius: int) -> bool:

@@ -36,6 +36,9 @@ full size yet:
   noise, drawn from the seed and the absolute number of the latent frame.
 * Prompt: one token of zeros. Wan pads prompts with zeros, and cross-attention to many
   equal tokens is attention to one.
+* Random weights. Where no pretrained transformer is at hand, a few convolutions give a
+  first guess of the latents, which the transformer sees and corrects
+  (`upframe.systems.oasis_guess`).
 * Window 3×9×9 tokens; routing by a threshold on the KL divergence or by a share.
 * Long clips: chunks of latent frames that overlap. The frames nearest to a cut are
   thrown away, the next ones blended, latents go one by one through the decoder, which
@@ -72,6 +75,7 @@ from upframe.systems.components import (
 )
 from upframe.systems.oasis_attention import global_routing, route
 from upframe.systems.oasis_decoders import make_decoder
+from upframe.systems.oasis_guess import GuessConfig, LatentGuess
 
 try:
     from diffusers import AutoencoderKL, AutoencoderKLWan, WanTransformer3DModel
@@ -110,6 +114,8 @@ class OasisConfig(BaseModel):
     timestep: float = Field(default=399.0, ge=0, le=1000)
     noise_level: float = Field(default=0.0, ge=0, le=1)
     """Share of noise in the input."""
+    guess: GuessConfig | None = None
+    """Convolutions that the transformer's output is added to; None for none."""
     autoencoder: Literal["AutoencoderKLWan", "AutoencoderKL"] = "AutoencoderKLWan"
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the components' files by path."""
@@ -173,6 +179,11 @@ class OASIS(nn.Module):
         self.decoder = make_decoder(vae)
         self.scale = self.config.scale
         self._check_components(prompt)
+        self.guess: LatentGuess | None = None
+        if self.config.guess is not None:
+            channels = self.decoder.channels
+            inputs = transformer.config.in_channels - channels
+            self.guess = LatentGuess(inputs, channels, self.config.guess)
         if prompt is None:
             prompt = torch.zeros(1, 1, transformer.config.text_dim)
         self.register_buffer("prompt", prompt)
@@ -192,6 +203,8 @@ class OASIS(nn.Module):
                 "Use a transformer with patches of one.",
             )
         wanted = input_channels(self.scale, decoder.spatial, decoder.temporal)
+        if self.config.guess is not None:
+            wanted += decoder.channels
         if (config.in_channels, config.out_channels) != (wanted, decoder.channels):
             raise WeightsError(
                 f"The transformer maps {config.in_channels} channels to "
@@ -350,9 +363,12 @@ class OASIS(nn.Module):
         kind = self.transformer.patch_embedding.weight.dtype
         timestep = x.new_full((len(x),), self.config.timestep, dtype=torch.float32)
         prompt = self.prompt.to(kind).expand(len(x), -1, -1)
-        out: Tensor = self.transformer(x.to(kind), timestep, prompt, return_dict=False)[
-            0
-        ].float()
+        x = x.to(kind)
+        guess = None if self.guess is None else self.guess(x)
+        if guess is not None:
+            x = torch.cat((x, guess), dim=1)
+        out: Tensor = self.transformer(x, timestep, prompt, return_dict=False)[0]
+        out = out.float() if guess is None else out.float() + guess.float()
         _require_finite(out, "the transformer")
         return out
 

@@ -1,6 +1,7 @@
 """Head routing inside diffusers' ``WanTransformer3DModel``.
 
 `route` replaces the processors of its self-attention; parameters and their names stay.
+Cross-attention to a prompt of one token needs no attention (`SingleTokenProcessor`).
 `measure` watches the queries and keys of every layer while the model runs as usual.
 """
 
@@ -106,6 +107,37 @@ class RoutedProcessor:
         return projected
 
 
+class SingleTokenProcessor:
+    """Takes the place of diffusers' ``WanAttnProcessor`` in cross-attention.
+
+    Attention to a single token is that token's value, whatever the query: of the four
+    layers two remain, on one token instead of all.
+
+    Args:
+        usual: processor of longer prompts.
+    """
+
+    def __init__(self, usual: Any) -> None:
+        self.usual = usual
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Cross-attention of (B, N, C) to a prompt; the signature is diffusers'."""
+        if encoder_hidden_states.shape[1] > 1:
+            out: Tensor = self.usual(
+                attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb
+            )
+            return out
+        value: Tensor = attn.to_out[1](attn.to_out[0](attn.to_v(encoder_hidden_states)))
+        return value.expand_as(hidden_states)
+
+
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.view(*x.shape[:2], heads, -1)
 
@@ -186,6 +218,8 @@ def route(transformer: Any, routing: Routing) -> None:
     window = Window(*routing.window)
     for block, layer in zip(transformer.blocks, routing.layers, strict=True):
         block.attn1.set_processor(RoutedProcessor(layer.heads, window, note))
+        if not isinstance(usual := block.attn2.processor, SingleTokenProcessor):
+            block.attn2.set_processor(SingleTokenProcessor(usual))
 
 
 def _note(transformer: Any) -> GridNote:
