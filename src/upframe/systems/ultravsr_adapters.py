@@ -144,12 +144,17 @@ def merge_lora(network: nn.Module) -> None:
         setattr(network.get_submodule(parent), own, layer.get_base_layer())
 
 
+def is_temporal(name: str) -> bool:
+    """Whether a parameter of this name belongs to a temporal module."""
+    return "RTS" in name
+
+
 def _trains_in_unet(name: str) -> bool:
-    return "lora" in name or "conv_in" in name or "RTS" in name
+    return "lora" in name or "conv_in" in name or is_temporal(name)
 
 
 def _trains_in_vae(name: str) -> bool:
-    return "lora" in name or "RTS" in name
+    return "lora" in name or is_temporal(name)
 
 
 def _unet_targets(unet: nn.Module) -> dict[str, list[str]]:
