@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 from benchmarks.pareto.contenders import CACHE, Contender
+from PIL import Image
 
-from upframe.datasets.pictures import Picture
+from upframe.datasets.pictures import Picture, read_picture
 from upframe.degradations.bicubic import to_uint8
-from upframe.errors import InputError, RuntimeFailure
+from upframe.errors import InputError, RuntimeFailure, UpframeError
 from upframe.evaluation.clips import find_clips
 from upframe.evaluation.protocols import PROTOCOLS
-from upframe.evaluation.scoring import ClipScoring, Scoring, mean
+from upframe.evaluation.scoring import Scoring, mean
 from upframe.runtimes.base import FloatFrame, Session
 
 SCALE = 4
 RULES = replace(PROTOCOLS["vid4"], crop="scale")
 """Vid4's protocol with a border of 4 pixels left out, as for networks of pictures."""
+SELDOM = 4
+"""Slow metrics look at every so many frames, beginning with the first."""
+_SLOW = ("dists",)
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,84 @@ class Shots:
             digest.update(picture.tobytes())
         return digest.hexdigest()
 
+    @property
+    def middle(self) -> int:
+        """Number of the frame that pictures show."""
+        return len(self.high) // 2
+
     def frames(self) -> list[FloatFrame]:
         """What the contenders get, (h, w, 3) in [0, 1]."""
         return [low.astype(np.float32) / np.float32(255) for low in self.low]
+
+
+class Metrics:
+    """Metrics that are ready: those on every frame, and the slow ones on a few.
+
+    Args:
+        names: of `upframe.evaluation.scoring.METRICS`; whole-clip ones are not taken.
+
+    Raises:
+        UpframeError: what one of them needs is missing; see `available`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        fast = [name for name in names if name not in _SLOW]
+        slow = [name for name in names if name in _SLOW]
+        self._parts = [
+            (Scoring(part, RULES, SCALE), step)
+            for part, step in ((fast, 1), (slow, SELDOM))
+            if part
+        ]
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Metric to one sentence with everything that decides its scores."""
+        return {
+            name: text + ("" if step == 1 else f"; every {step}th frame")
+            for scoring, step in self._parts
+            for name, text in scoring.definitions.items()
+        }
+
+    def score(
+        self, results: Iterable[Picture], truths: Sequence[Picture]
+    ) -> dict[str, float]:
+        """Metric to its mean over the frames of a clip, as many as the truths.
+
+        Raises:
+            RuntimeFailure: there are fewer or more results.
+        """
+        running = [(scoring.clip(), step) for scoring, step in self._parts]
+        number = 0
+        for number, result in enumerate(results, 1):
+            if number > len(truths):
+                raise RuntimeFailure("More frames came than there are.", "Report this.")
+            for clip, step in running:
+                if (number - 1) % step == 0:
+                    clip.push(result, truths[number - 1])
+        if number < len(truths):
+            raise RuntimeFailure(
+                f"{len(truths) - number} frames never came.", "Report this."
+            )
+        means = {
+            name: mean(values)
+            for clip, _ in running
+            for name, values in clip.values.items()
+        }
+        return {name: means[name] for name in self.names}
+
+
+def available(names: Sequence[str], missing: dict[str, str]) -> Metrics:
+    """Those metrics that have what they need; the others get a line in ``missing``."""
+    there = []
+    for name in names:
+        try:
+            Scoring([name], RULES, SCALE)
+        except UpframeError as error:
+            missing[name] = str(error)
+        else:
+            there.append(name)
+    return Metrics(there)
 
 
 @dataclass(frozen=True)
@@ -57,12 +136,18 @@ class Quality:
 
     clips: Mapping[str, Mapping[str, float]]
     """Clip to metric to mean over its frames."""
+    samples: Mapping[str, str]
+    """Clip to the file with its middle frame."""
 
     @property
     def mean(self) -> dict[str, float]:
         """Metric to mean over clips."""
         metrics = next(iter(self.clips.values()))
         return {m: fmean(scores[m] for scores in self.clips.values()) for m in metrics}
+
+    def sample(self, clip: str) -> Picture:
+        """The middle frame of a clip as it came out."""
+        return read_picture(Path(self.samples[clip]))
 
 
 def read_clips(data: Path, frames: int) -> list[Shots]:
@@ -87,7 +172,7 @@ def read_clips(data: Path, frames: int) -> list[Shots]:
 def score(
     contender: Contender,
     clips: Sequence[Shots],
-    metrics: Scoring,
+    metrics: Metrics,
     threads: int,
     cache: Path | None = None,
 ) -> Quality:
@@ -97,39 +182,44 @@ def score(
         UpframeError: it cannot be loaded, or fails.
     """
     key = hashlib.sha256(contender.digest().encode())
-    key.update(json.dumps([dict(metrics.definitions), asdict(RULES)]).encode())
+    key.update(json.dumps([metrics.definitions, asdict(RULES)]).encode())
     key.update("".join(clip.digest for clip in clips).encode())
-    name = f"{contender.name}-{key.hexdigest()[:16]}.json"
-    file = (cache or CACHE) / "quality" / name
+    stem = f"{contender.name}-{key.hexdigest()[:16]}"
+    folder = (cache or CACHE) / "quality"
+    file = folder / f"{stem}.json"
     if file.is_file():
-        return Quality(**json.loads(file.read_text(encoding="utf-8")))
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if "samples" in kept and all(
+            Path(p).is_file() for p in kept["samples"].values()
+        ):
+            return Quality(**kept)
+    folder.mkdir(parents=True, exist_ok=True)
     runtime = contender.open(threads)
-    quality = Quality(
-        {clip.name: score_clip(runtime.session(), clip, metrics) for clip in clips}
-    )
-    file.parent.mkdir(parents=True, exist_ok=True)
+    scores, samples = {}, {}
+    for clip in clips:
+        sample = folder / f"{stem}-{clip.name}.png"
+        outputs = _keep(restored(runtime.session(), clip), clip.middle, sample)
+        scores[clip.name] = metrics.score(outputs, clip.high)
+        samples[clip.name] = str(sample)
+    quality = Quality(scores, samples)
     file.write_text(json.dumps(asdict(quality), indent=1), encoding="utf-8")
     return quality
 
 
-def score_clip(session: Session, clip: Shots, metrics: Scoring) -> dict[str, float]:
-    """Metric to its mean over the frames of a clip.
+def restored(session: Session, clip: Shots) -> Iterator[Picture]:
+    """What a network makes of a clip, frame by frame, rounded to 8 bits.
 
     Raises:
-        RuntimeFailure: the network fails, or not every frame comes out.
+        RuntimeFailure: the network fails.
     """
-    scores = metrics.clip()
-    truths = deque(clip.high)
-    for frame in clip.frames():
-        _take(session.push(frame), truths, scores)
-    _take(session.flush(), truths, scores)
-    if truths:
-        raise RuntimeFailure(f"{len(truths)} frames never came.", "Report this.")
-    return {name: mean(values) for name, values in scores.values.items()}
+    outputs = chain.from_iterable(session.push(frame) for frame in clip.frames())
+    yield from map(to_uint8, outputs)
+    yield from map(to_uint8, session.flush())
 
 
-def _take(
-    outputs: Sequence[FloatFrame], truths: deque[Picture], scores: ClipScoring
-) -> None:
-    for output in outputs:
-        scores.push(to_uint8(output), truths.popleft())
+def _keep(pictures: Iterable[Picture], number: int, file: Path) -> Iterator[Picture]:
+    """All of them; one is written on its way."""
+    for index, picture in enumerate(pictures):
+        if index == number:
+            Image.fromarray(picture).save(file)
+        yield picture

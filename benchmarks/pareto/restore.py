@@ -14,48 +14,28 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from benchmarks.pareto.contenders import Contender, choose
-from benchmarks.pareto.quality import RULES, SCALE, Shots, read_clips, score
-from PIL import Image
-
-from upframe.degradations.bicubic import to_uint8
-from upframe.evaluation.scoring import Scoring
+from benchmarks.pareto.quality import (
+    RULES,
+    SCALE,
+    Metrics,
+    Quality,
+    read_clips,
+    score,
+)
+from benchmarks.pareto.sheet import contact_sheet
 
 METRICS = ("psnr", "ssim", "lpips", "niqe", "ewarp")
 NAMES = ("bicubic", "mia-vsr-s", "animevideov3", "mia-vsr-s-real")
 
 
-def table(
-    contenders: Sequence[Contender], clips: Sequence[Shots], threads: int
-) -> list[str]:
+def table(contenders: Sequence[Contender], qualities: Sequence[Quality]) -> list[str]:
     """Rows of means over the clips."""
-    scoring = Scoring(METRICS, RULES, SCALE, None)
     lines = [f"| | {' | '.join(METRICS)} |", f"| --- |{' --- |' * len(METRICS)}"]
-    for one in contenders:
-        mean = score(one, clips, scoring, threads).mean
-        lines.append(
-            f"| {one.label} | {' | '.join(f'{mean[m]:.4f}' for m in METRICS)} |"
-        )
-        print(lines[-1], flush=True)
+    for one, quality in zip(contenders, qualities, strict=True):
+        cells = " | ".join(f"{quality.mean[m]:.4f}" for m in METRICS)
+        lines.append(f"| {one.label} | {cells} |")
     return lines
-
-
-def picture(
-    contenders: Sequence[Contender], clip: Shots, side: int, threads: int
-) -> Image.Image:
-    """The middle of the middle frame from each contender, the ground truth last."""
-    number = len(clip.high) // 2
-    crops = []
-    for one in contenders:
-        session = one.open(threads).session()
-        outputs = [out for frame in clip.frames() for out in session.push(frame)]
-        crops.append(to_uint8((outputs + session.flush())[number]))
-    crops.append(clip.high[number])
-    top, left = (max(0, (n - side) // 2) for n in crops[-1].shape[:2])
-    return Image.fromarray(
-        np.concatenate([c[top : top + side, left : left + side] for c in crops], axis=1)
-    )
 
 
 def main() -> None:
@@ -73,11 +53,18 @@ def main() -> None:
             print(f"left out: {one.label}: {reason}")
         else:
             contenders.append(one)
-    lines = table(contenders, clips, args.threads)
+    metrics = Metrics(METRICS)
+    qualities = [score(one, clips, metrics, args.threads) for one in contenders]
     print(f"\n{len(clips)} clips of {args.data}, {RULES.describe(SCALE, made=False)}\n")
-    print("\n".join(lines))
+    print("\n".join(table(contenders, qualities)))
     if args.picture is not None:
-        picture(contenders, clips[0], 320, args.threads).save(args.picture)
+        clip = clips[0]
+        panels = [
+            (one.label, quality.sample(clip.name))
+            for one, quality in zip(contenders, qualities, strict=True)
+        ]
+        panels.append(("ground truth", clip.high[clip.middle]))
+        contact_sheet(panels, side=320).save(args.picture)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,28 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from benchmarks.pareto import contenders, run
+from benchmarks.pareto import contenders, quality, run
+from benchmarks.pareto.compare import compare
 from benchmarks.pareto.contenders import Contender, choose
 from benchmarks.pareto.cost import Worker, measure
-from benchmarks.pareto.outcome import Entry, Outcome, draw, front
-from benchmarks.pareto.quality import RULES, SCALE, read_clips, score
+from benchmarks.pareto.outcome import Entry, Outcome
+from benchmarks.pareto.plot import draw, front
+from benchmarks.pareto.quality import (
+    RULES,
+    SCALE,
+    SELDOM,
+    Metrics,
+    available,
+    read_clips,
+    restored,
+    score,
+)
+from benchmarks.pareto.sheet import contact_sheet
 from PIL import Image
 
 from upframe.errors import RuntimeFailure, UpframeError
 from upframe.evaluation.bench import moving_texture
 from upframe.evaluation.evaluate import evaluate
-from upframe.evaluation.scoring import Scoring
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def entry(name: str, ms: float, psnr: float, ours: bool = False) -> Entry:
 
 
 def test_scores_are_those_of_evaluate_with_a_border(data: Path, tmp_path: Path) -> None:
-    metrics = Scoring(["psnr"], RULES, SCALE)
+    metrics = Metrics(["psnr"])
     (bicubic,) = choose(["bicubic"])
     ours = score(bicubic, read_clips(data, 9), metrics, 1, tmp_path).mean["psnr"]
     whole = evaluate(model="bicubic", data=data, protocol="vid4", metrics=["psnr"])
@@ -52,7 +63,7 @@ def test_scores_are_those_of_evaluate_with_a_border(data: Path, tmp_path: Path) 
 def test_scores_are_kept_until_something_changes(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = Scoring(["psnr"], RULES, SCALE)
+    metrics = Metrics(["psnr"])
     (bicubic,) = choose(["bicubic"])
     first = score(bicubic, read_clips(data, 2), metrics, 1, tmp_path)
 
@@ -63,9 +74,73 @@ def test_scores_are_kept_until_something_changes(
     assert score(bicubic, read_clips(data, 2), metrics, 1, tmp_path) == first
     with pytest.raises(AssertionError, match="opened"):
         score(bicubic, read_clips(data, 3), metrics, 1, tmp_path)
-    others = Scoring(["psnr", "ssim"], RULES, SCALE)
+    others = Metrics(["psnr", "ssim"])
     with pytest.raises(AssertionError, match="opened"):
         score(bicubic, read_clips(data, 2), others, 1, tmp_path)
+
+
+def test_slow_metrics_look_at_a_few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "_SLOW", ("psnr",))
+    metrics = Metrics(["psnr", "ssim"])
+    truths = [(frame * 255).astype(np.uint8) for frame in moving_texture(40, 40, 6)]
+    others = [255 - frame for frame in truths]
+    spoilt = [truths[0], *others[1:4], truths[4], others[5]]
+    scores = metrics.score(iter(spoilt), truths)
+    assert list(scores) == ["psnr", "ssim"]
+    assert scores["psnr"] == float("inf")  # frames 0 and 4 are good
+    assert scores["ssim"] < 0.9
+    assert f"every {SELDOM}th frame" in metrics.definitions["psnr"]
+    assert "every" not in metrics.definitions["ssim"]
+
+
+def test_frames_that_never_come_or_are_too_many() -> None:
+    metrics = Metrics(["psnr"])
+    frames = [np.zeros((16, 16, 3), np.uint8)] * 3
+    with pytest.raises(RuntimeFailure, match="1 frames never came"):
+        metrics.score(frames[:2], frames)
+    with pytest.raises(RuntimeFailure, match="More frames"):
+        metrics.score(frames, frames[:2])
+
+
+def test_metrics_without_weights_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("upframe.metrics.files.folders", lambda: [tmp_path])
+    missing: dict[str, str] = {}
+    metrics = available(["psnr", "niqe", "lpips", "dists"], missing)
+    assert metrics.names == ("psnr",)
+    assert list(missing) == ["niqe", "lpips", "dists"]
+    assert "dists_vgg16" in missing["dists"]
+
+
+def test_samples_are_middle_frames_as_they_came_out(data: Path, tmp_path: Path) -> None:
+    (bicubic,) = choose(["bicubic"])
+    clips = read_clips(data, 3)
+    kept = score(bicubic, clips, Metrics(["psnr"]), 1, tmp_path)
+    for clip in clips:
+        outputs = list(restored(bicubic.open(1).session(), clip))
+        np.testing.assert_array_equal(kept.sample(clip.name), outputs[1])
+    # without its samples a kept score is not enough
+    Path(kept.samples["a"]).unlink()
+    again = score(bicubic, clips, Metrics(["psnr"]), 1, tmp_path)
+    assert again.sample("a").shape == clips[0].high[0].shape
+
+
+def test_contact_sheet() -> None:
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    panels = [
+        (name, np.full((50, 70, 3), colour, np.uint8))
+        for name, colour in zip("abc", colours, strict=True)
+    ]
+    sheet = np.asarray(contact_sheet(panels, side=40, columns=2))
+    row = (sheet.shape[0] - 2 * 40) // 2 + 40  # a crop and its label
+    assert sheet.shape[1] == 80
+    for (down, across), colour in zip(((0, 0), (0, 1), (1, 0)), colours, strict=True):
+        top, left = down * row, across * 40
+        assert (sheet[top : top + 40, left : left + 40] == colour).all()
+        label = sheet[top + 40 : top + row, left : left + 40]
+        assert (label < 128).any()
+        assert (label > 250).any()
 
 
 def test_costs_come_from_processes_of_their_own() -> None:
@@ -98,6 +173,7 @@ def test_table() -> None:
         {"input": "180x144"},
         [entry("fast", 1.234, 23.456), entry("slow", 123.4, 24.0, ours=True)],
         {"gone": "not there"},
+        ("psnr", "ssim", "lpips", "tof"),
     )
     lines = outcome.to_markdown().splitlines()
     assert len({line.count("|") for line in lines[:4]}) == 1
@@ -115,7 +191,7 @@ def test_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     settings = {"data": "clips", "input": "180x144", "threads": 2}
     entries = [entry("a", 1, 22), entry("b", 50, 24, ours=True), entry("c", 51, 24)]
-    draw(Outcome(settings, entries, {}), tmp_path / "new" / "plot.png")
+    draw(Outcome(settings, entries, {}, ("psnr",)), tmp_path / "new" / "plot.png")
     with Image.open(tmp_path / "new" / "plot.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     ours = (pixels == (0xD1, 0x49, 0x5B)).all(1).sum()
@@ -155,4 +231,12 @@ def test_one_command(
 def test_nobody_there(data: Path, tmp_path: Path) -> None:
     absent = Contender("x", "ncnn", str(tmp_path / "x.param"), "X")
     with pytest.raises(UpframeError, match="Nobody"):
-        run.compare([absent], data=data, frames=1, timed=1, rounds=1, threads=1)
+        compare(
+            [absent],
+            data=data,
+            metrics=["psnr"],
+            frames=1,
+            timed=1,
+            rounds=1,
+            threads=1,
+        )

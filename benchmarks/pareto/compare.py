@@ -1,0 +1,132 @@
+"""Contenders against each other in one run: quality, then time and memory in turns."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.pareto.contenders import Contender
+from benchmarks.pareto.cost import measure
+from benchmarks.pareto.outcome import Entry, Outcome
+from benchmarks.pareto.quality import (
+    RULES,
+    SCALE,
+    Quality,
+    Shots,
+    available,
+    read_clips,
+    score,
+)
+
+from upframe.errors import UpframeError
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run, and what a picture of it needs."""
+
+    outcome: Outcome
+    clips: Sequence[Shots]
+    qualities: Mapping[str, Quality]
+    """Contender to its scores and samples."""
+
+
+def compare(
+    contenders: Sequence[Contender],
+    *,
+    data: Path,
+    metrics: Sequence[str],
+    frames: int,
+    timed: int,
+    rounds: int,
+    threads: int,
+) -> Comparison:
+    """Measure contenders against each other.
+
+    Args:
+        contenders: who takes part, if it is there.
+        data: folder with ``gt/<clip>/*.png`` and maybe ``lq``.
+        metrics: those that have their weights are computed.
+        frames: of each clip that are scored.
+        timed: frames of a session for time and memory.
+        rounds: sessions of each that count.
+        threads: CPU threads.
+
+    Returns:
+        Entries in the order of the contenders.
+
+    Raises:
+        UpframeError: there is no data, nobody is there, or one of them fails.
+    """
+    load = load_average()
+    missing = {one.name: why for one in contenders if (why := one.missing())}
+    there = [one for one in contenders if one.name not in missing]
+    clips = read_clips(data, frames)
+    ready = available(metrics, missing)
+    qualities = {}
+    for one in there:
+        print(f"quality: {one.name}", flush=True)
+        try:
+            qualities[one.name] = score(one, clips, ready, threads)
+        except UpframeError as error:
+            missing[one.name] = str(error)
+    for name, why in missing.items():
+        print(f"left out: {name}: {why}", flush=True)
+    there = [one for one in there if one.name in qualities]
+    if not there:
+        raise UpframeError("Nobody takes part.", "See what is left out.")
+    session = clips[0].frames()[:timed]
+    costs = measure(there, session, threads, rounds)
+    height, width = session[0].shape[:2]
+    names = ", ".join(clip.name for clip in clips)
+    settings = {
+        "data": f"{data.name}: {names}, {len(clips[0].high)} frames each",
+        "protocol": RULES.describe(SCALE, made=not (data / "lq").is_dir()),
+        **ready.definitions,
+        "time": f"median of {rounds} rounds in turns, sessions of {len(session)} "
+        f"frames of {clips[0].name}, each in its own process",
+        "input": f"{width}x{height}",
+        "threads": threads,
+        "machine": f"{processor()}, {datetime.date.today().isoformat()}; {load}",
+    }
+    entries = [
+        Entry(
+            name=one.name,
+            label=one.label,
+            ours=one.ours,
+            runtime=cost.runtime,
+            params_m=round(cost.parameters / 1e6, 4),
+            mean=_rounded(qualities[one.name].mean),
+            clips={k: _rounded(v) for k, v in qualities[one.name].clips.items()},
+            ms_per_frame=round(cost.ms_per_frame, 3),
+            peak_mb=round(cost.peak_mb, 1),
+        )
+        for one, cost in zip(there, costs, strict=True)
+    ]
+    outcome = Outcome(settings, entries, missing, tuple(metrics))
+    return Comparison(outcome, clips, qualities)
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in scores.items()}
+
+
+def load_average() -> str:
+    """How busy others keep the machine: near 0 where they do not disturb."""
+    if not hasattr(os, "getloadavg"):
+        return "load unknown"
+    return f"load average {os.getloadavg()[0]:.1f} before the run"
+
+
+def processor() -> str:
+    """Name of the CPU, as Linux knows it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

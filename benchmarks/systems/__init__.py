@@ -1,0 +1,1 @@
+"""All six systems on the same clips: one table and one picture."""

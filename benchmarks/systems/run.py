@@ -1,0 +1,143 @@
+"""Every system on the same clips: ``python -m benchmarks.systems``, from the root.
+
+    python scripts/degrade_clips.py ../shared/data/vid4/gt runs/vid4_real    # once
+    python -m benchmarks.pareto.fetch                                        # once
+    python -m benchmarks.systems
+
+The clips are Vid4's under real-world degradation: no weights and no setting were
+chosen by them. All that runs does so as a user would get it: by the name of the
+bundled model (or ``--weights NAME=FILE``), through the runtime that ``upframe`` picks.
+Scores are kept by hash as those of ``python -m benchmarks.pareto``, so that a second
+run only measures time and memory, each system in a process of its own, in turns.
+
+Writes ``systems.md`` and ``systems.json``, and the same crop of one frame from each.
+The picture shows frames of others: keep it where git does not look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.pareto.compare import Comparison, compare
+from benchmarks.pareto.contenders import Contender, choose
+from benchmarks.pareto.quality import SCALE
+from benchmarks.pareto.sheet import contact_sheet, enlarge
+
+from upframe.errors import InputError, UpframeError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).parent / "results"
+DATA = ROOT / "runs" / "vid4_real"
+PICTURE = ROOT / "runs" / "systems.png"
+METRICS = ("psnr", "ssim", "lpips", "dists", "niqe", "tof", "ewarp")
+_SIDE = 256
+OTHERS = ("bicubic", "animevideov3")
+SYSTEMS: Mapping[str, str] = {
+    "ditn-s": "DITN",
+    "mia-vsr-s": "MIA-VSR",
+    "mia-vsr-s-real": "MIA-VSR",
+    "ultravsr-nano": "UltraVSR",
+    "oasis-nano": "OASIS",
+    "liftvsr-nano": "LiftVSR",
+    "patchscaler-nano": "PatchScaler",
+}
+"""Our models to the published systems that they are."""
+
+
+def contenders(
+    only: Sequence[str] = (), weights: Mapping[str, str] | None = None
+) -> list[Contender]:
+    """Who takes part.
+
+    Args:
+        only: names; all for none.
+        weights: model to the file that is taken in place of the bundled one.
+
+    Raises:
+        UsageError: there is nothing of a name.
+    """
+    weights = weights or {}
+    ours = [
+        Contender(name, "upframe", weights.get(name, name), f"{name} ({system})")
+        for name, system in SYSTEMS.items()
+    ]
+    known = {one.name: one for one in (*choose(OTHERS), *ours)}
+    for name in (*only, *weights):
+        if name not in known or (name in weights and name not in SYSTEMS):
+            raise UsageError(
+                f"Nothing called {name!r} takes part.",
+                f"There are: {', '.join(known)}.",
+            )
+    return [known[name] for name in only] if only else list(known.values())
+
+
+def draw(comparison: Comparison, file: Path) -> None:
+    """The middle of the first clip's middle frame, from everyone, with its name."""
+    clip = comparison.clips[0]
+    number = clip.middle
+    panels = [("input", enlarge(clip.low[number], SCALE))]
+    panels += [
+        (entry.label, comparison.qualities[entry.name].sample(clip.name))
+        for entry in comparison.outcome.entries
+    ]
+    panels.append(("ground truth", clip.high[number]))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(panels, _SIDE).save(file)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.systems",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument(
+        "--frames", type=int, default=8, help="frames of each clip that are scored"
+    )
+    parser.add_argument(
+        "--timed", type=int, default=8, help="frames of a session that is timed"
+    )
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    options = parser.parse_args(arguments)
+    try:
+        if not options.data.is_dir():
+            raise InputError(
+                f"There are no clips in {options.data}.",
+                "Make them: python scripts/degrade_clips.py ../shared/data/vid4/gt "
+                "runs/vid4_real",
+            )
+        comparison = compare(
+            contenders(options.only, _pairs(options.weights)),
+            data=options.data,
+            metrics=METRICS,
+            frames=options.frames,
+            timed=options.timed,
+            rounds=options.rounds,
+            threads=options.threads,
+        )
+    except UpframeError as error:
+        sys.exit(str(error))
+    outcome = comparison.outcome
+    options.results.mkdir(parents=True, exist_ok=True)
+    table = outcome.to_markdown()
+    (options.results / "systems.json").write_text(outcome.to_json(), encoding="utf-8")
+    (options.results / "systems.md").write_text(table, encoding="utf-8")
+    draw(comparison, options.picture)
+    print(table)
+    print(f"Written: {options.results}/systems.json, systems.md; {options.picture}")
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in given)
+    if not all(pairs.values()):
+        raise UsageError("--weights takes NAME=FILE.", "Name the model and the file.")
+    return pairs

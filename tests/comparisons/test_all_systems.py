@@ -1,0 +1,97 @@
+"""Every system in one table and one picture, on generated clips and tiny weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+
+from benchmarks.pareto import contenders as pool
+from benchmarks.systems import run
+from PIL import Image
+
+from upframe.errors import UsageError
+from upframe.evaluation.bench import moving_texture
+
+SIX = {"DITN", "MIA-VSR", "UltraVSR", "OASIS", "LiftVSR", "PatchScaler"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A clip of 2 frames, 96x80, with its low resolution."""
+    for side, size in (("gt", (96, 80)), ("lq", (24, 20))):
+        folder = tmp_path / "data" / side / "clip"
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(moving_texture(*size, 2)):
+            picture = Image.fromarray((frame * 255).astype(np.uint8))
+            picture.save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def test_all_six_systems_take_part() -> None:
+    assert set(run.SYSTEMS.values()) == SIX
+    names = [one.name for one in run.contenders()]
+    assert names[:2] == list(run.OTHERS)
+    assert set(names[2:]) == set(run.SYSTEMS)
+
+
+def test_weights_of_a_file_take_the_place_of_bundled_ones() -> None:
+    (one,) = run.contenders(["oasis-nano"], {"oasis-nano": "x.safetensors"})
+    assert (one.source, one.label) == ("x.safetensors", "oasis-nano (OASIS)")
+    with pytest.raises(UsageError, match="bicubic"):
+        run.contenders(["nobody"])
+    with pytest.raises(UsageError, match="'bicubic'"):
+        run.contenders([], {"bicubic": "x.safetensors"})
+
+
+def test_one_command(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(pool, "CACHE", tmp_path / "nothing")
+    monkeypatch.setattr("benchmarks.pareto.quality.CACHE", tmp_path / "kept")
+    monkeypatch.setattr("upframe.metrics.files.folders", lambda: [tmp_path])
+    only = ("bicubic", "animevideov3", "ditn-s", "oasis-nano")
+    absent = tmp_path / "absent.safetensors"
+    run.main(
+        [
+            *(f"--only={name}" for name in only), f"--data={data}", "--frames=2",
+            "--timed=1", "--rounds=1", "--threads=1", f"--results={tmp_path}",
+            f"--weights=oasis-nano={absent}", f"--picture={tmp_path / 'new' / 'p.png'}",
+        ]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert f"left out: oasis-nano: The weight file {absent} does not exist" in said
+    assert "left out: dists" in said
+    found = json.loads((tmp_path / "systems.json").read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in found["entries"]] == ["bicubic", "ditn-s"]
+    assert found["metrics"] == list(run.METRICS)
+    assert set(found["entries"][0]["mean"]) == {"psnr", "ssim", "tof", "ewarp"}
+    assert {"animevideov3", "oasis-nano", "niqe", "lpips", "dists"} == set(
+        found["missing"]
+    )
+    table = (tmp_path / "systems.md").read_text(encoding="utf-8")
+    assert table in said
+    head, _, first, second = table.splitlines()[:4]
+    assert head.count("|") == first.count("|") == second.count("|")
+    assert "DISTS" in head
+    assert first.startswith("| bicubic (MATLAB) | resampling | – |")
+    with Image.open(tmp_path / "new" / "p.png") as picture:
+        # input, two contenders, ground truth
+        assert picture.width == 4 * 96
+        top = np.asarray(picture)[:80]
+    with Image.open(data / "gt" / "clip" / "1.png") as truth:
+        np.testing.assert_array_equal(top[:, -96:], np.asarray(truth))
+
+
+def test_no_clips(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"degrade_clips\.py"):
+        run.main([f"--data={tmp_path / 'nothing'}"])
+    with pytest.raises(SystemExit, match="NAME=FILE"):
+        run.main([f"--data={tmp_path}", "--weights=oasis-nano"])
