@@ -1,0 +1,91 @@
+"""UltraVSR-nano's own prior as a restorer of twenty steps: what one step is held to.
+
+The way in which diffusion models of clean pictures restore without being trained for
+it (SDEdit, Meng et al., ICLR 2022): the latent of the enlarged frame is noised to a
+timestep in the middle of the schedule, where what the degradation left is drowned and
+the picture is not, and denoised from there by DDIM. Frames know nothing of each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upframe.nn.noise import frame_noise
+from upframe.nn.pictures import colour_fixes, enlarge
+from upframe.systems.nano import TIMESTEPS, UltraVSRSizes
+from upframe.training.tasks.ultravsr import PriorTask, clean_latents
+from upframe.weights.checkpoints import read_checkpoint
+
+STEPS = 20
+STRENGTH = 0.3
+
+
+class PriorRestorer(nn.Module):
+    """Maps clips (N, T, 3, h, w) in [0, 1] to (N, T, 3, 4h, 4w), as UltraVSR does.
+
+    Args:
+        prior: trained.
+        steps: of DDIM.
+        strength: where on the schedule it begins, 0 to 1: the share of the timesteps
+            that lie below.
+        seed: of the noise, which depends on the number of the frame besides.
+    """
+
+    def __init__(
+        self,
+        prior: PriorTask,
+        steps: int = STEPS,
+        strength: float = STRENGTH,
+        seed: int = 0,
+    ) -> None:
+        from diffusers import DDIMScheduler
+
+        super().__init__()
+        self.prior = prior
+        self.seed = seed
+        first, last = UltraVSRSizes.model_fields["betas"].default
+        self.scheduler = DDIMScheduler(
+            TIMESTEPS,
+            beta_start=first,
+            beta_end=last,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        # as diffusers' image-to-image pipelines: a finer schedule, and its last steps
+        self.scheduler.set_timesteps(round(steps / strength))
+        self.timesteps = self.scheduler.timesteps[-steps:]
+
+    @torch.no_grad()
+    def forward(self, clips: Tensor) -> Tensor:
+        """Restore every frame for itself."""
+        autoencoder = self.prior.autoencoder
+        big = enlarge(clips.flatten(0, 1), 4)
+        height, width = big.shape[-2:]
+        factor = autoencoder.config.factor
+        pad = (0, -width % factor, 0, -height % factor)
+        z = clean_latents(autoencoder, F.pad(big, pad, mode="replicate"))
+        indices = list(range(clips.shape[1])) * len(clips)
+        noise = frame_noise(self.seed, indices, z.shape[1:])
+        z = self.scheduler.add_noise(z, noise, self.timesteps[:1])
+        for timestep in self.timesteps:
+            guess = self.prior.unet(z, timestep, None).sample
+            z = self.scheduler.step(guess, timestep, z).prev_sample
+        out = autoencoder.decode(z / autoencoder.config.scaling_factor)
+        out = (out[..., :height, :width] * 0.5 + 0.5).clamp(0, 1)
+        out = colour_fixes["wavelet"](out, big).clamp(0, 1)
+        return out.reshape(*clips.shape[:2], *out.shape[1:])
+
+
+def load_prior(path: Path) -> PriorTask:
+    """A trained prior from the checkpoint of its recipe; the autoencoder that the
+    recipe names must be there, too."""
+    checkpoint = read_checkpoint(path)
+    prior = PriorTask(**checkpoint.declared)
+    prior.load_state_dict(checkpoint.state)
+    return prior.eval()
