@@ -49,7 +49,7 @@ def test_each_frame_once_and_in_order(count, length, context, cuts):
 
     def run(work):
         if isinstance(work, Begin):
-            stepper.begin()
+            stepper.begin(work, {})
         elif isinstance(work, Step):
             results.extend(stepper.step(work))
         elif isinstance(work, End):
@@ -81,7 +81,7 @@ def test_output_is_resized_to_what_was_asked_and_alpha_goes_along():
             return []
 
     stepper = Stepper(Same, (5, 7), deep=True, alpha=True)
-    stepper.begin()
+    stepper.begin(Begin(0, 0, 0, False), {})
     pixels = np.full((8, 8, 4), 128, np.uint8)
     (result,) = stepper.step(Step(Frame(pixels, 0, 1), core=True))
     assert result.pixels.shape == (5, 7, 4)

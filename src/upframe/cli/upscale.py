@@ -59,6 +59,9 @@ def upscale(
         float | None,
         typer.Option(help="Masked models: how much to compute, 0 to 1 (everything)."),
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Diffusion models: of the noise. Default: 0.")
+    ] = None,
     mask_pictures: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Show what was computed, a PNG per frame."),
@@ -120,6 +123,7 @@ def upscale(
         threads=_positive("--threads", threads),
         memory=parse_size(memory) if memory else None,
         keep_ratio=keep_ratio,
+        seed=seed,
         mask_pictures=mask_pictures,
         start=parse_time(start) if start else None,
         duration=parse_time(duration) if duration else None,

@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upframe.engine.channel import Cancelled, Channel
 from upframe.engine.sinks import Sink
 from upframe.engine.stepper import Begin, End, Feeder, Result, Step, Stepper, Work
 from upframe.media.frames import Source
+from upframe.runtimes.base import State
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Executor:
         queue: frames that may wait before and behind the network.
         total: frames expected; 0 unknown.
         progress: called after each frame written.
+        states: what a finished chunk left to the next one; needed where chunks are
+            passed over.
     """
 
     def __init__(
@@ -87,7 +90,10 @@ class Executor:
         queue: int,
         total: int,
         progress: ProgressCallback | None,
+        states: Callable[[int], State] | None = None,
     ) -> None:
+        self._states = states
+        self._left: State = {}
         self._source, self._feeder = source, feeder
         self._stepper, self._sink = stepper, sink
         self._done, self._total, self._progress = done, total, progress
@@ -180,14 +186,17 @@ class Executor:
         for work in self._work:
             if isinstance(work, Begin):
                 self._results.put(work)
-                self._stepper.begin(work.start)
+                if self._states is not None and work.chunk - 1 in self._done:
+                    self._left = self._states(work.chunk - 1)
+                self._stepper.begin(work, self._left)
             elif isinstance(work, Step):
                 for result in self._stepper.step(work):
                     self._results.put(result)
             else:
                 for result in self._stepper.end():
                     self._results.put(result)
-                self._results.put(work)
+                self._left = self._stepper.state()
+                self._results.put(replace(work, state=self._left))
         self._results.close()
 
     def _encode(self) -> None:

@@ -24,6 +24,7 @@ def upscale(
     runtime: str = "auto",
     threads: int | None = None,
     keep_ratio: float | None = None,
+    seed: int | None = None,
     memory: int | str | None = None,
     start: float | Fraction | None = None,
     duration: float | Fraction | None = None,
@@ -58,6 +59,7 @@ def upscale(
         threads: threads of the network; all cores when None.
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
             were taught when None.
+        seed: of the noise of diffusion models; 0 when None.
         memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
         start: seconds to pass over at the beginning.
         duration: seconds to take.
@@ -91,6 +93,7 @@ def upscale(
         runtime=runtime,
         threads=threads,
         keep_ratio=keep_ratio,
+        seed=seed,
         memory=None if memory is None else parse_size(memory),
         start=_seconds(start),
         duration=_seconds(duration),

@@ -6,7 +6,6 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from upframe.engine.destination import Destination, destination
 from upframe.engine.executor import Executor, ProgressCallback
 from upframe.engine.journal import Journal, fingerprint_file
 from upframe.engine.masks import MaskPictures
-from upframe.engine.models import Model, longest_chunk, resolve_model
+from upframe.engine.models import Model, longest_chunk, resolve_model, whole_segments
 from upframe.engine.options import Options, Report
 from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
 from upframe.engine.stepper import Feeder, Stepper
@@ -37,10 +36,10 @@ from upframe.planning.plan import Plan, make_plan
 from upframe.planning.plan import Source as PlanSource
 from upframe.planning.sizes import TargetSize, resolve_size
 from upframe.planning.tiles import plan_tiles
-from upframe.runtimes.base import Runtime, Session
+from upframe.runtimes.base import Runtime
 from upframe.runtimes.devices import available_memory, peak_memory, usable_cores
-from upframe.runtimes.make import check_keep_ratio, open_runtime
-from upframe.runtimes.tiling import TiledSession
+from upframe.runtimes.make import check_keep_ratio, check_seed, open_runtime
+from upframe.runtimes.tiling import sessions
 
 _SECONDS_PER_CHUNK = 20
 _CHUNK_LIMITS = (24, 480)
@@ -82,6 +81,7 @@ class Job:
                 device=self.options.device,
                 threads=self.options.threads,
                 keep_ratio=self.options.keep_ratio,
+                seed=self.options.seed,
             )
             if self.output.kind == "pipe":
                 encoder = PipeEncoder(sys.stdout.buffer, self.format)
@@ -112,7 +112,7 @@ class Job:
             self.source,
             Feeder(plan.chunk_length, plan.context),
             Stepper(
-                self._sessions(runtime),
+                sessions(runtime, plan.tiles),
                 (plan.height, plan.width),
                 deep=deep,
                 alpha=alpha,
@@ -124,6 +124,7 @@ class Job:
             queue=plan.queue_length,
             total=info.frames,
             progress=progress,
+            states=journal.state if journal else None,
         )
         try:
             counts = executor.run()
@@ -178,11 +179,6 @@ class Job:
             )
         return lost
 
-    def _sessions(self, runtime: Runtime) -> Callable[[], Session]:
-        if self.plan.tiles.single:
-            return runtime.session
-        return lambda: TiledSession(runtime, self.plan.tiles)
-
     def _journal(self) -> Journal:
         assert self.output.path is not None
         options, info = self.options, self.source.info
@@ -209,6 +205,8 @@ class Job:
         }
         if options.keep_ratio is not None:
             fingerprint["keep ratio"] = options.keep_ratio
+        if self.model.card.seeded:
+            fingerprint["seed"] = options.seed or 0
         if options.chunk_frames:
             fingerprint["chunk frames"] = options.chunk_frames
         return Journal(self.output.path, fingerprint, settings, fresh=options.fresh)
@@ -287,6 +285,7 @@ def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
     """
     model = resolve_model(options.preset, options.model)
     check_keep_ratio(model.card, options.keep_ratio)
+    check_seed(model.card, options.seed)
     if options.mask_pictures is not None and not model.card.masked:
         raise UsageError(
             f"{model.card.name} has no masks to show.",
@@ -380,9 +379,10 @@ def _decide(
         info.width, info.height, info.frames or None, info.depth > 8, source.info.sar
     )
     plan = make_plan(plan_source, card, target, budget_bytes=budget, cores=cores)
-    length = options.chunk_frames or longest_chunk(
-        card, _chunk_length(plan.seconds_per_frame)
-    )
+    if options.chunk_frames is not None:
+        length = whole_segments(card, options.chunk_frames)
+    else:
+        length = longest_chunk(card, _chunk_length(plan.seconds_per_frame))
     plan = replace(plan, chunk_length=length)
     return Job(source, path, output, model, options, target, plan, video_format)
 

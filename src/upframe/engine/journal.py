@@ -7,10 +7,12 @@
         plan.json       fingerprint: input, options, weights; and the chunk length
         journal.jsonl   one line for each finished chunk, synced to disk
         chunk-000000.mkv, ...
+        chunk-000000.npz    what the last finished chunk leaves to the next, if anything
 
-A chunk counts as done when its line is in the journal; its file was complete, synced
+A chunk counts as done when its line is in the journal; its files were complete, synced
 and named before the line was written. Everything else in the folder is rubbish of a
-killed run and is overwritten.
+killed run and is overwritten. What a chunk leaves is thrown away once the next one is
+done; so where a chunk turns out to be damaged, those that lead to it are done again.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from upframe.errors import OutputError, ResumeError
+from upframe.media.encoder import to_disk
+from upframe.runtimes.base import State
 
 if os.name == "nt":  # pragma: no cover - not run on this project's machines
     import msvcrt
@@ -57,6 +63,8 @@ class Done:
     """Timestamps of its frames in the source's time base."""
     last_duration: int
     """Duration of its last frame in the same unit; 0 unknown."""
+    state: str = ""
+    """SHA-256 of what it leaves to the next chunk; empty if that is nothing."""
 
 
 def fingerprint_file(path: Path) -> dict[str, Any]:
@@ -143,12 +151,36 @@ class Journal:
             self._lockfile.close()
             raise
 
-    def record(self, done: Done) -> None:
-        """Note a finished chunk; on disk when this returns."""
+    def record(self, done: Done, state: State | None = None) -> None:
+        """Note a finished chunk; on disk when this returns.
+
+        Args:
+            done: the chunk.
+            state: what it leaves to the next one.
+        """
+        if state:
+            path = self._state_path(done.chunk)
+            temporary = path.with_name("now-" + path.name)
+            arrays: dict[str, Any] = dict(state)
+            np.savez(temporary, **arrays)
+            to_disk(temporary)
+            temporary.replace(path)
+            done = replace(done, state=sha256_of(path))
         self._log.write(json.dumps(asdict(done)) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
         self.done[done.chunk] = done
+        self._state_path(done.chunk - 1).unlink(missing_ok=True)
+
+    def state(self, chunk: int) -> State:
+        """What a finished chunk left to the next one."""
+        if not self.done[chunk].state:
+            return {}
+        with np.load(self._state_path(chunk), allow_pickle=False) as file:
+            return dict(file)
+
+    def _state_path(self, chunk: int) -> Path:
+        return self.folder / f"chunk-{chunk:06d}.npz"
 
     def close(self) -> None:
         """Let go of the folder; it goes away when no chunk is done."""
@@ -230,7 +262,15 @@ class Journal:
             if good:
                 pts = tuple(entry.pts)
                 done[entry.chunk] = Done(**{**asdict(entry), "pts": pts})
+        for chunk in sorted(done, reverse=True):
+            if chunk + 1 not in done and not self._has_state(done[chunk]):
+                del done[chunk]
         return done
+
+    def _has_state(self, done: Done) -> bool:
+        """Whether the next chunk can go on from there."""
+        path = self._state_path(done.chunk)
+        return not done.state or (path.is_file() and sha256_of(path) == done.state)
 
 
 def _short(value: Any) -> str:

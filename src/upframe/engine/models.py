@@ -65,7 +65,12 @@ def longest_chunk(card: ModelCard, wanted: int) -> int:
     """
     if card.context and card.lookahead is None:
         return CLIP_FRAMES
-    return max(wanted, 6 * card.context)
+    return whole_segments(card, max(wanted, 6 * card.context))
+
+
+def whole_segments(card: ModelCard, frames: int) -> int:
+    """The next number of frames that a model's segments fill."""
+    return -(-frames // card.segment) * card.segment
 
 
 def _from_file(path: Path) -> Model:

@@ -29,6 +29,8 @@ class Options:
     """Threads of the network; all cores when None."""
     keep_ratio: float | None = None
     """How much of a frame masked models compute at most, 0 to 1."""
+    seed: int | None = None
+    """Of the noise of diffusion models, 0 to 2**64 - 1; 0 when None."""
     memory: int | None = None
     """Bytes that the run may take; half of what is free when None."""
     start: Fraction | None = None

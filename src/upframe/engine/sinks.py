@@ -98,7 +98,7 @@ class _JournalledSink:
                 pts=tuple(self._pts),
                 last_duration=self._last_duration,
             )
-            self._journal.record(done)
+            self._journal.record(done, end.state)
         except OSError as exc:
             raise output_error(exc, self._path) from exc
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from upframe.media.frames import Frame
 from upframe.nn.resize import imresize
 from upframe.planning.chunks import Chunker, Close, Event, Feed, Open
 from upframe.planning.scenes import ContentDetector
-from upframe.runtimes.base import FloatFrame, Session
+from upframe.runtimes.base import ContinuedSession, FloatFrame, Session, State
 from upframe.runtimes.recurrent import Marks, RecurrentSession
 
 
@@ -25,6 +25,11 @@ class Begin:
 
     chunk: int
     start: int
+    """First frame whose output is kept."""
+    first: int
+    """First frame that is given to the network."""
+    continues: bool
+    """Whether it goes on with the scene of the chunk before."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class End:
     chunk: int
     start: int
     stop: int
+    state: State = field(default_factory=dict)
+    """What it leaves to the next chunk of its scene."""
 
 
 Work = Begin | Step | End
@@ -80,7 +87,7 @@ class Feeder:
         for event in events:
             if isinstance(event, Open):
                 self._start = event.start
-                yield Begin(event.chunk, event.start)
+                yield Begin(event.chunk, event.start, event.first, event.continues)
             elif isinstance(event, Feed):
                 yield Step(self._kept[event.frame - self._count], event.core)
             elif isinstance(event, Close):
@@ -135,10 +142,17 @@ class Stepper:
         """Frames given after the core; None before its end."""
         self._number = 0
 
-    def begin(self, start: int = 0) -> None:
-        """Start a chunk whose first core frame has that number."""
+    def begin(self, work: Begin, state: State) -> None:
+        """Start a chunk.
+
+        Args:
+            work: where it begins.
+            state: what the chunk before it left.
+        """
         self._session = self._make_session()
-        self._behind, self._number = None, start
+        if isinstance(self._session, ContinuedSession):
+            self._session.begin(work.first, state if work.continues else {})
+        self._behind, self._number = None, work.start
 
     def step(self, work: Step) -> Iterator[Result]:
         """Run one frame; yields the pictures that are ready."""
@@ -152,6 +166,12 @@ class Stepper:
         self._owed.append((work.frame, work.core))
         yield from self._results(self._session.push(as_float(work.frame.pixels)))
 
+    def state(self) -> State:
+        """What the chunk leaves to the next one, once `end` has been gone through."""
+        if isinstance(self._session, ContinuedSession):
+            return self._session.state()
+        return {}
+
     def end(self) -> Iterator[Result]:
         """End a chunk; yields the pictures still owed."""
         assert self._session is not None
@@ -161,7 +181,6 @@ class Stepper:
                 f"The model kept back {len(self._owed)} frames.",
                 "This is a fault of upframe; please report it with the command.",
             )
-        self._session = None
 
     def _results(self, outputs: Iterable[FloatFrame]) -> Iterator[Result]:
         outputs = list(outputs)

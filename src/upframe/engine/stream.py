@@ -16,9 +16,10 @@ from upframe.planning.memory import choose_tile, parse_size
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.planning.sizes import resolve_size
 from upframe.planning.tiles import plan_tiles
+from upframe.runtimes.base import State
 from upframe.runtimes.devices import available_memory
 from upframe.runtimes.make import open_runtime
-from upframe.runtimes.tiling import TiledSession
+from upframe.runtimes.tiling import sessions
 
 
 class Upscaler:
@@ -44,6 +45,7 @@ class Upscaler:
         threads: threads of the network; all cores when None.
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
             were taught when None.
+        seed: of the noise of diffusion models; 0 when None.
         memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
 
     Raises:
@@ -62,6 +64,7 @@ class Upscaler:
         runtime: str = "auto",
         threads: int | None = None,
         keep_ratio: float | None = None,
+        seed: int | None = None,
         memory: int | str | None = None,
     ) -> None:
         chosen = resolve_model(preset, model)
@@ -74,11 +77,13 @@ class Upscaler:
             device=device,
             threads=threads,
             keep_ratio=keep_ratio,
+            seed=seed,
         )
         length = longest_chunk(chosen.card, DEFAULT_CHUNK_LENGTH)
         self._feeder = Feeder(length, chosen.card.context)
         self._wish = (scale, size, height)
         self._stepper: Stepper | None = None
+        self._left: State = {}
         self._shape: tuple[int, ...] = ()
         self._count = 0
         self._flushed = False
@@ -157,7 +162,6 @@ class Upscaler:
         grid = plan_tiles(
             width, height, tile.width, tile.height, card.overlap, card.multiple
         )
-        single = grid.single
         scale, size, wished = self._wish
         target = resolve_size(
             width,
@@ -169,7 +173,7 @@ class Upscaler:
             height_only=wished,
         )
         return Stepper(
-            runtime.session if single else lambda: TiledSession(runtime, grid),
+            sessions(runtime, grid),
             (target.height, target.width),
             deep=frame.dtype == np.uint16,
             alpha=False,
@@ -179,8 +183,10 @@ class Upscaler:
     def _run(self, work: Work) -> list[Result]:
         assert self._stepper is not None
         if isinstance(work, Begin):
-            self._stepper.begin()
+            self._stepper.begin(work, self._left)
             return []
         if isinstance(work, Step):
             return list(self._stepper.step(work))
-        return list(self._stepper.end())
+        results = list(self._stepper.end())
+        self._left = self._stepper.state()
+        return results

@@ -29,6 +29,10 @@ class Open:
     """Number of the chunk, counted from 0."""
     start: int
     """First core frame. Context frames, if any, are fed before it."""
+    first: int
+    """First frame that is fed."""
+    continues: bool
+    """Whether it goes on with the scene of the chunk before."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ class Chunker:
                 self._chunk += 1
                 self._is_open = True
                 self._fed = max(self._scene_start, self._start - self._context)
-                events.append(Open(self._chunk, self._start))
+                goes_on = self._start > self._scene_start
+                events.append(Open(self._chunk, self._start, self._fed, goes_on))
             core_stop = self._start + self._max_length
             while self._fed < min(self._end, core_stop + self._context):
                 core = self._start <= self._fed < core_stop

@@ -49,6 +49,10 @@ class ModelNumbers(Protocol):
         """Frames wanted on each side of a chunk."""
 
     @property
+    def tiling(self) -> str:
+        """``none`` where a frame cannot be cut."""
+
+    @property
     def bytes_per_pixel(self) -> int:
         """Peak working memory per input pixel."""
 
@@ -115,7 +119,12 @@ def choose_tile(
         height: input height in pixels.
         model: the card of the model.
         budget_bytes: memory for the network and its pictures.
+
+    Raises:
+        UsageError: the whole picture does not fit, and the model cannot cut it.
     """
+    if model.tiling == "none":
+        return _whole(width, height, model, budget_bytes)
     best: TileChoice | None = None
     best_work = 0
     smallest: TileChoice | None = None
@@ -138,6 +147,20 @@ def choose_tile(
         f"{mebibytes(budget_bytes)} that are left for it; give more with --memory."
     )
     return TileChoice(smallest.width, smallest.height, smallest.bytes, warning)
+
+
+def _whole(
+    width: int, height: int, model: ModelNumbers, budget_bytes: int
+) -> TileChoice:
+    need = _need(width, height, width, height, model, tiled=False)
+    if need > budget_bytes:
+        raise UsageError(
+            f"{model.name} needs about {mebibytes(need)} for a picture of "
+            f"{width}x{height}, which it cannot cut into tiles, and "
+            f"{mebibytes(budget_bytes)} are left for it.",
+            "Give more with --memory, or use a smaller picture or another model.",
+        )
+    return TileChoice(width, height, need)
 
 
 def choose_queue(frame_bytes_in: int, frame_bytes_out: int, budget_bytes: int) -> int:

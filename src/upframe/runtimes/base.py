@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,28 @@ class Session(Protocol):
 
     def flush(self) -> list[FloatFrame]:
         """End of the frames; returns the outputs that are still owed."""
+        ...
+
+
+State = Mapping[str, NDArray[Any]]
+"""What a chunk leaves to the next one of its scene, by names; its size is bounded."""
+
+
+@runtime_checkable
+class ContinuedSession(Session, Protocol):
+    """A session that depends on where in the video it is, or on frames long gone."""
+
+    def begin(self, first: int, state: State) -> None:
+        """Come before the first push, if at all.
+
+        Args:
+            first: number of the first frame that will be pushed, in the whole video.
+            state: of the session before in the same scene; empty at its start.
+        """
+        ...
+
+    def state(self) -> State:
+        """What the next session of the scene is to be given; asked after the flush."""
         ...
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.runtimes.base import Runtime
 from upframe.runtimes.devices import cuda_index, has_cuda, has_nvidia_gpu
+from upframe.runtimes.torch_diffusion import SESSIONS, DiffusionRuntime
 from upframe.weights.card import ModelCard
 
 RUNTIMES = ("auto", "onnx", "torch")
@@ -25,6 +26,7 @@ def open_runtime(
     device: str = "auto",
     threads: int | None = None,
     keep_ratio: float | None = None,
+    seed: int | None = None,
 ) -> Runtime:
     """Load a model where it runs best.
 
@@ -42,10 +44,11 @@ def open_runtime(
         threads: CPU threads; None for one per physical core.
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; None
             what they were taught.
+        seed: of the noise of models that draw some, 0 to 2**64 - 1; None for 0.
 
     Raises:
         UsageError: a name that does not exist, a device that is not there, or a keep
-            ratio that makes no sense or that the model cannot take.
+            ratio or seed that makes no sense or that the model cannot take.
         WeightsError: no file for the runtime, or a damaged one.
         MissingExtraError: torch is needed and not installed.
     """
@@ -57,6 +60,7 @@ def open_runtime(
     if device != "auto":
         cuda_index(device)
     check_keep_ratio(card, keep_ratio)
+    check_seed(card, seed)
     if card.system == "resampling":
         from upframe.runtimes.resampling import ResamplingRuntime
 
@@ -65,7 +69,7 @@ def open_runtime(
         runtime = _choose(paths, device)
     if runtime == "onnx":
         return _open_onnx(card, paths, device, threads, keep_ratio)
-    return _open_torch(card, paths, device, threads, keep_ratio)
+    return _open_torch(card, paths, device, threads, keep_ratio, seed)
 
 
 def check_keep_ratio(card: ModelCard, keep_ratio: float | None) -> None:
@@ -85,6 +89,23 @@ def check_keep_ratio(card: ModelCard, keep_ratio: float | None) -> None:
         raise UsageError(
             f"{card.name} computes every frame as a whole and takes no keep ratio.",
             "Leave --keep-ratio out, or use a model with masks, such as MIA-VSR.",
+        )
+
+
+def check_seed(card: ModelCard, seed: int | None) -> None:
+    """Refuse a seed that makes no sense or that a model has no use for.
+
+    Raises:
+        UsageError: it does so.
+    """
+    if seed is None:
+        return
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"A seed of {seed} cannot be.", "Give 0 to 2**64 - 1.")
+    if not card.seeded:
+        raise UsageError(
+            f"{card.name} draws no noise and takes no seed.",
+            "Leave --seed out, or use a diffusion model, such as UltraVSR.",
         )
 
 
@@ -138,11 +159,14 @@ def _open_torch(
     device: str,
     threads: int | None,
     keep_ratio: float | None,
+    seed: int | None,
 ) -> Runtime:
     path = _torch_file(paths)
     if path is None:
         raise _no_file(card, paths, "torch")
     if find_spec("torch") is None:
+        if card.system in SESSIONS:
+            raise MissingExtraError(card.name, "diffusion")
         raise MissingExtraError("The torch runtime", "torch")
     import torch
 
@@ -155,6 +179,15 @@ def _open_torch(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load(str(path))
+    if card.system in SESSIONS:
+        return DiffusionRuntime(
+            card,
+            network,
+            device=device,
+            threads=threads,
+            keep_ratio=keep_ratio,
+            seed=seed or 0,
+        )
     if isinstance(network, MIAVSRLite):
         return TorchRecurrentRuntime(
             card, network, device=device, threads=threads, keep_ratio=keep_ratio

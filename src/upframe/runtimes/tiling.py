@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from upframe.planning.tiles import Blender, TileGrid
 from upframe.runtimes.base import FloatFrame, Runtime, Session
+from upframe.runtimes.torch_diffusion import DiffusionRuntime
+
+
+def sessions(runtime: Runtime, grid: TileGrid) -> Callable[[], Session]:
+    """What starts sessions on whole pictures, or on tiles where there are several."""
+    if grid.single:
+        return runtime.session
+    if isinstance(runtime, DiffusionRuntime):
+        return lambda: runtime.tiled_session(grid)
+    return lambda: TiledSession(runtime, grid)
 
 
 class TiledSession:

@@ -43,9 +43,9 @@ class Options:
 
     chunk: int = 1
     """Frames that a network sees at once."""
-    tile: int | None = None
-    """Largest side of a tile in latent pixels; None for the whole picture. The authors
-    use 96."""
+    tile: int | tuple[int, int] | None = None
+    """Largest side, or height and width, of a tile in latent pixels; None for the whole
+    picture. The authors use 96."""
     overlap: int = 32
     """Latent pixels that neighbouring tiles share."""
     factor: float | None = None
@@ -63,7 +63,7 @@ class Options:
             raise UsageError(
                 f"A chunk of {self.chunk} frames cannot be run.", "Give 1 or more."
             )
-        if self.tile is not None and (self.overlap < 0 or self.tile < 2 * self.overlap):
+        if self.overlap < 0 or any(side < 2 * self.overlap for side in self.sides):
             raise UsageError(
                 f"Tiles of {self.tile} latent pixels cannot overlap by {self.overlap}.",
                 "Give a tile at least twice as large as the overlap.",
@@ -78,6 +78,13 @@ class Options:
                 f"There is no colour correction '{self.colours}'.",
                 f"Choose one of {', '.join(colour_fixes)}.",
             )
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Largest height and width of a tile; empty for the whole picture."""
+        if isinstance(self.tile, tuple):
+            return self.tile
+        return () if self.tile is None else (self.tile, self.tile)
 
 
 class Session:
@@ -111,6 +118,8 @@ class Session:
         self._texts: list[Tensor] = []  # their embeddings (1, L, D), if given
         self._form: tuple[torch.Size, bool] | None = None  # of what is pushed
         self._run: _Run | None = None
+        self.factor = self._options.factor
+        """How clean the video is; None as long as that is not known."""
 
     @torch.no_grad()
     def push(self, frames: Tensor, text: Tensor | None = None) -> list[Tensor]:
@@ -165,6 +174,7 @@ class Session:
             home = model.alphas_cumprod.device  # the estimator is never offloaded
             pictures = enlarge(torch.cat(seen).to(home), model.scale)
             factor = model.estimate(pictures).to(self._device)
+            self.factor = float(factor)
         else:
             factor = torch.tensor(options.factor, device=self._device)
         size = self._waiting[0].shape[-2:]
@@ -310,14 +320,14 @@ def plan_grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileG
         UsageError: the tiles of the options cannot cover it.
     """
     height, width = (-(-side // model.factor) for side in size)
-    tile = options.tile or max(height, width)
-    overlap = options.overlap if options.tile else 0
+    rows, columns = options.sides or (max(height, width),) * 2
+    overlap = options.overlap if options.sides else 0
     multiple = 2 ** (len(model.unet.config.block_out_channels) - 1)
     try:
-        return plan_tiles(width, height, tile, tile, overlap, multiple)
+        return plan_tiles(width, height, columns, rows, overlap, multiple)
     except ValueError as error:
         raise UsageError(
-            f"Tiles of {tile} latent pixels with an overlap of {overlap} do not work: "
-            f"{error}.",
+            f"Tiles of {columns}x{rows} latent pixels with an overlap of {overlap} do "
+            f"not work: {error}.",
             "Give a larger tile.",
         ) from error
