@@ -1,9 +1,9 @@
 """Peak memory against the length of the video: it must not grow.
 
-    python benchmarks/memory.py [--model ditn-s] [--frames 300 3000]
+    python benchmarks/memory.py [--model ditn-s] [--frames 300 3000] [--size 96x64]
 
 Each run is a process of its own; what it reports is its own peak resident memory.
-The clip is a corner of the demo clip, 96x64, so that the long run takes minutes only.
+The clip is a corner of the demo clip, so that the long run takes minutes only.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="ditn-s")
     parser.add_argument("--frames", type=int, nargs=2, default=[300, 3000])
+    parser.add_argument("--size", default="96x64", help="width x height")
     arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         peaks = {
             count: peak(
-                looped_demo(count, folder, (96, 64)),
+                looped_demo(count, folder, (width, height)),
                 folder / "out.mp4",
                 arguments.model,
             )

@@ -123,7 +123,7 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, float]:
         name: round(
             math.log(after["seconds"][name] / before["seconds"][name]) / longer, 2
         )
-        for name in ROUTINGS
+        for name in after["seconds"]
     }
 
 
@@ -166,7 +166,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
     axes = figure.subplots()
     frames = [row["latent_frames"] for row in rows]
     unit = rows[0]["seconds"]["all global"]
-    for name in ROUTINGS:
+    for name in rows[0]["seconds"]:
         times = [row["seconds"][name] / unit for row in rows]
         axes.loglog(frames, times, marker="o", label=name)
     axes.set_xticks(frames, [str(n) for n in frames])

@@ -33,6 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 DATA = ROOT / "runs" / "vid4_real"
 PICTURE = ROOT / "runs" / "systems.png"
 METRICS = ("psnr", "ssim", "lpips", "dists", "niqe", "tof", "ewarp")
+FRAMES = 8
+"""Of each clip, that are scored."""
 _SIDE = 256
 OTHERS = ("bicubic", "animevideov3")
 SYSTEMS: Mapping[str, str] = {
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument(
-        "--frames", type=int, default=8, help="frames of each clip that are scored"
+        "--frames", type=int, default=FRAMES, help="of each clip that are scored"
     )
     parser.add_argument(
         "--timed", type=int, default=8, help="frames of a session that is timed"

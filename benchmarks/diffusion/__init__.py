@@ -1,0 +1,1 @@
+"""What the one-step and few-step systems claim, measured."""

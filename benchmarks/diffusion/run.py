@@ -1,0 +1,128 @@
+"""The claims of the diffusion systems: ``python -m benchmarks.diffusion``.
+
+    python scripts/degrade_clips.py ../shared/data/val_video/gt runs/val_real    # once
+    python -m benchmarks.diffusion [--only cache] [--weights NAME=FILE]
+
+Held-out real clips under real-world degradation, a part of each, few frames: a whole
+run is meant to take minutes on two cores. What ships is measured against variants that
+do not ship: they are trained by the same recipes and looked for in ``runs``; a claim
+whose weights are not there says how to train them, and is left out. Prints every
+finding with its protocol, and writes ``diffusion.md``, ``diffusion.json`` and
+``routing.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from benchmarks.diffusion import liftvsr, oasis, patchscaler, standing, ultravsr
+from benchmarks.diffusion.bench import Bench, memory
+from benchmarks.diffusion.findings import Finding, Report
+from benchmarks.diffusion.footage import read_footage
+from benchmarks.diffusion.weights import Weights
+from benchmarks.pareto.compare import load_average, processor
+
+from upframe.errors import InputError, UpframeError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).parent / "results"
+DATA = ROOT / "runs" / "val_real"
+
+CLAIMS: Mapping[str, Callable[[Bench], Finding]] = {
+    "rts": ultravsr.temporal_modules,
+    "one-step": ultravsr.one_step,
+    "routing": oasis.routing,
+    "standing": standing.beside_others,
+    "memory-ultravsr": partial(memory, name="ultravsr-nano"),
+    "cache": liftvsr.cache,
+    "token-flow": liftvsr.token_flow,
+    "memory-liftvsr": partial(memory, name="liftvsr-nano"),
+    "groups": patchscaler.groups,
+    "prompt": patchscaler.prompt,
+}
+"""By the name that ``--only`` takes."""
+
+
+def measure(
+    claims: Mapping[str, Callable[[Bench], Finding]], bench: Bench
+) -> tuple[dict[str, Finding], dict[str, str]]:
+    """Findings, and why the other claims could not be measured."""
+    findings: dict[str, Finding] = {}
+    missing: dict[str, str] = {}
+    for name, claim in claims.items():
+        print(f"measuring: {name}", flush=True)
+        try:
+            findings[name] = claim(bench)
+        except UpframeError as error:
+            missing[name] = str(error)
+            print(f"left out: {name}: {error}", flush=True)
+        else:
+            print(findings[name].to_markdown(), flush=True)
+    return findings, missing
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.diffusion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", action="append", default=[], choices=list(CLAIMS))
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--frames", type=int, default=17, help="of each clip")
+    parser.add_argument("--size", default="80x64", help="of low resolution")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    load = load_average()
+    try:
+        if not options.data.is_dir():
+            raise InputError(
+                f"There are no clips in {options.data}.",
+                "Make them: python scripts/degrade_clips.py "
+                "../shared/data/val_video/gt runs/val_real",
+            )
+        footage = read_footage(options.data, options.frames, _size(options.size))
+        bench = Bench(footage, Weights(_pairs(options.weights)), options.rounds)
+    except UpframeError as error:
+        sys.exit(str(error))
+    options.results.mkdir(parents=True, exist_ok=True)
+    plotted = partial(oasis.routing, plot=options.results / "routing.svg")
+    known: dict[str, Callable[[Bench], Finding]] = {**CLAIMS, "routing": plotted}
+    chosen = {name: known[name] for name in options.only or CLAIMS}
+    findings, missing = measure(chosen, bench)
+    settings = {
+        "data": f"{options.data.name}, made by scripts/degrade_clips.py",
+        "LPIPS": "AlexNet, v0.1; E\\*warp x1000 and tOF: Farneback flow of the ground "
+        "truth; RGB, whole frames, 8 bits; mean over frames, then clips",
+        "threads": options.threads,
+        "machine": f"{processor()}, {datetime.date.today().isoformat()}; {load}",
+    }
+    report = Report(settings, findings, missing)
+    text = report.to_markdown()
+    (options.results / "diffusion.json").write_text(report.to_json(), encoding="utf-8")
+    (options.results / "diffusion.md").write_text(text, encoding="utf-8")
+    print(f"Written: {options.results}/diffusion.json, diffusion.md")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UsageError(f"{text} is no size.", "Give WIDTHxHEIGHT.")
+    return int(width), int(height)
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    pairs = dict(text.partition("=")[::2] for text in given)
+    if not all(pairs.values()):
+        raise UsageError("--weights takes NAME=FILE.", "Name the weights and the file.")
+    return pairs
