@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import nano_parts
 import oasis_parts as parts
 from upframe.cli.main import main
 from upframe.errors import InputError, UsageError
@@ -17,6 +18,7 @@ from upframe.evaluation.calibration import calibrate
 from upframe.nn.head_routing import Routing
 from upframe.systems.oasis import OASIS
 from upframe.systems.oasis_attention import RoutedProcessor, attention_weights
+from upframe.weights.loading import load
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +122,18 @@ def test_the_routing_of_the_model_does_not_matter(model: Path, clips: Path) -> N
     system.set_routing(parts.routing(system.transformer, *["frame"] * 3))
     system.save_pretrained(other)
     assert calibrate(other, clips, window=(3, 3, 3), threads=1) == first
+
+
+def test_a_weight_file_is_a_model_too(clips: Path, tmp_path: Path) -> None:
+    file = nano_parts.save(tmp_path, "oasis")
+    found = calibrate(file, clips, window=(1, 3, 3), frames=2, threads=1)
+    assert found.calibration is not None
+    assert found.calibration.tokens == (2, 4, 5)
+    network = load(file)
+    assert isinstance(network, OASIS)
+    network.set_routing(found)
+    with pytest.raises(UsageError, match="is a MIAVSRLite"):
+        calibrate("mia-vsr-xs", clips)
 
 
 def test_few_queries_come_near_all(model: Path, clips: Path) -> None:

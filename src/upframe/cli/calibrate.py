@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Folder or hub id of an OASIS model.")],
+    model: Annotated[
+        str, typer.Argument(help="Folder, hub id, name or file of an OASIS model.")
+    ],
     data: Annotated[
         Path,
         typer.Option(

@@ -19,6 +19,8 @@ from upframe.nn.routed_attention import check_window
 from upframe.runtimes.torch import place
 from upframe.systems.oasis import OASIS
 from upframe.systems.oasis_attention import architecture, attention_weights, measure
+from upframe.weights.index import list_models
+from upframe.weights.loading import load
 
 THRESHOLD = 0.25
 """Nats: 78% of the attention inside the pattern."""
@@ -42,7 +44,8 @@ def calibrate(
     """Measure every head's attention on clips, and route it.
 
     Args:
-        model: folder or hub id of an OASIS model.
+        model: folder or hub id of an OASIS model; or a weight file of a small one, or
+            its name.
         data: low-resolution clips as the model will get them: a video, or a folder of
             clips.
         window: tokens: frames, height, width; odd.
@@ -61,7 +64,7 @@ def calibrate(
         The routing, with what was measured.
 
     Raises:
-        UsageError: numbers that make no sense.
+        UsageError: numbers that make no sense; a model of another system.
         InputError: there are no clips, or they cannot be read.
         WeightsError: the model is missing or damaged.
     """
@@ -78,7 +81,7 @@ def calibrate(
     span = check_window(window)
     clips = open_footage(data)
     where = place(device, threads)
-    system = OASIS.from_pretrained(model, commit=commit, offline=offline).to(where)
+    system = _open(model, commit, offline).to(where)
     with torch.inference_mode(), measure(system.transformer, span, queries) as found:
         for number, clip in enumerate(clips, 1):
             if progress is not None:
@@ -101,6 +104,19 @@ def calibrate(
             threshold=limit,
         ),
     )
+
+
+def _open(model: str | Path, commit: str | None, offline: bool) -> OASIS:
+    named = any(card.name == str(model) for card in list_models())
+    if not named and not Path(model).is_file():
+        return OASIS.from_pretrained(model, commit=commit, offline=offline)
+    network = load(model)
+    if not isinstance(network, OASIS):
+        raise UsageError(
+            f"{model} is a {type(network).__name__}, whose heads are not routed.",
+            "Name an OASIS model.",
+        )
+    return network
 
 
 def _read(clip: Clip, most: int, scale: int) -> torch.Tensor:

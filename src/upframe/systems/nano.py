@@ -33,7 +33,6 @@ from upframe.nn.head_routing import Routing
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.degradation_estimator import DegradationEstimator
 from upframe.systems.liftvsr_files import LiftVSRConfig
-from upframe.systems.oasis_guess import GuessConfig
 from upframe.systems.patchscaler_config import PatchScalerConfig, Sizes
 from upframe.systems.patchscaler_sampling import Grouping
 from upframe.systems.ultravsr import UltraVSR
@@ -98,8 +97,6 @@ class OASISSizes(_Sizes):
     """Of the heads, as a routing file has it; None leaves all global."""
     chunking: ChunkSizes = ChunkSizes()
     """How long clips are cut."""
-    guess: GuessConfig | None = None
-    """Of the convolutions before the transformer; None for none."""
 
 
 class LiftVSRSizes(_Sizes):

@@ -142,7 +142,7 @@ class OASISTask(nn.Module):
         config = {
             "autoencoder": asdict(system.vae.config),
             "transformer": self.sizes,
-            **system.config.model_dump(include={"scale", "timestep", "guess"}),
+            "oasis": system.config.model_dump(include={"timestep", "guess"}),
             "routing": system.routing.model_dump(mode="json"),
         }
         state = {
