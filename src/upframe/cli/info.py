@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import typer
 
 from upframe._version import __version__
+from upframe.engine.models import resolve_model
 from upframe.media import versions
 from upframe.media.images import is_image_collection, probe_images
 from upframe.media.probe import probe as probe_file
 from upframe.runtimes.devices import available_memory, has_cuda, usable_cores
-from upframe.weights.index import PRESETS, find_card, list_models
+from upframe.weights.index import PRESETS, list_models
 
 _Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -62,7 +63,7 @@ def list_command(as_json: _Json = False) -> None:
     for card in cards:
         presets = f" [{', '.join(names[card.name])}]" if names.get(card.name) else ""
         size = f"{card.parameters / 1000:.0f} k" if card.parameters else "no weights"
-        print(f"{card.name:<12} x{card.scale}  {size:>10}  {card.summary}{presets}")
+        print(f"{card.name:<16} x{card.scale}  {size:>10}  {card.summary}{presets}")
 
 
 def _names() -> list[str]:
@@ -70,9 +71,12 @@ def _names() -> list[str]:
 
 
 @models_app.command("show")
-def show_command(name: str, as_json: _Json = False) -> None:
-    """Everything about one model."""
-    card = find_card(name)
+def show_command(
+    name: Annotated[str, typer.Argument(help="Model, preset or weight file.")],
+    as_json: _Json = False,
+) -> None:
+    """Everything about one model, or about a weight file."""
+    card = resolve_model("balanced", name).card
     if as_json:
         print(json.dumps(card.model_dump(), indent=2))
         return

@@ -35,12 +35,7 @@ def resolve_model(preset: str, model: str | None) -> Model:
         MissingExtraError: a weight file needs torch and it is not installed.
     """
     name = model or preset
-    if model is not None and Path(model).suffix in (
-        ".pth",
-        ".safetensors",
-        ".pt",
-        ".ckpt",
-    ):
+    if model is not None and _is_path(Path(model)):
         return _from_file(Path(model))
     if model is None and preset not in PRESETS:
         raise UsageError(
@@ -50,6 +45,10 @@ def resolve_model(preset: str, model: str | None) -> Model:
     files = weight_files(card)
     digests = [card.files[key].sha256 for key in sorted(card.files)]
     return Model(card, files, "".join(digests)[:128] or card.name)
+
+
+def _is_path(path: Path) -> bool:
+    return path.suffix in (".pth", ".safetensors", ".pt", ".ckpt") or path.is_dir()
 
 
 def longest_chunk(card: ModelCard, wanted: int) -> int:
@@ -74,7 +73,7 @@ def whole_segments(card: ModelCard, frames: int) -> int:
 
 
 def _from_file(path: Path) -> Model:
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"The weight file {path} does not exist.", "Check its name.")
     try:
         from upframe.weights.loading import describe_file

@@ -27,14 +27,14 @@ import numpy as np
 from upframe.datasets.frames import Clip
 from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
-from upframe.engine.models import resolve_model
+from upframe.engine.models import resolve_model, whole_segments
 from upframe.errors import InputError, RuntimeFailure, UsageError
 from upframe.evaluation.clips import find_clips, missing_clips
 from upframe.evaluation.protocols import find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, choose_metrics, mean
 from upframe.planning.chunks import Chunk, chunks_of
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
-from upframe.runtimes.base import FloatFrame, Runtime
+from upframe.runtimes.base import ContinuedSession, FloatFrame, Runtime, State
 from upframe.runtimes.make import open_runtime
 
 _KEPT = 32
@@ -178,6 +178,7 @@ def evaluate(
         keep_ratio=keep_ratio,
     )
     scale = runner.card.scale
+    length = whole_segments(runner.card, chunk_frames)
     scoring = Scoring(
         names, rules, scale, None if metric_weights is None else Path(metric_weights)
     )
@@ -189,7 +190,7 @@ def evaluate(
         count = min(frames or len(clip), len(clip))
         total, longest = total + count, max(longest, count)
         wanted = (count // 2,) if rules.frames == "middle" else range(count)
-        chunks = chunks_of((), count, chunk_frames, runner.card.context)
+        chunks = chunks_of((), count, length, runner.card.context)
         outputs = chain.from_iterable(_outputs(clip, c, timed) for c in chunks)
         result = _score_clip(clip, outputs, wanted, scoring.clip())
         results.append(result)
@@ -202,9 +203,9 @@ def evaluate(
     if missing := missing_clips(clips, rules):
         settings.append(f"of the published set {', '.join(missing)} are missing")
     context = runner.card.context
-    if context and longest > chunk_frames:
+    if context and longest > length:
         settings.append(
-            f"in chunks of {chunk_frames} frames that see {context} more on each side"
+            f"in chunks of {length} frames that see {context} more on each side"
         )
     if frames is not None:
         settings.append(f"only the first {frames} frames of each clip")
@@ -241,9 +242,19 @@ class _Timed:
         self.seconds = 0.0
         """Time inside the model."""
 
-    def begin(self) -> None:
-        """Start a session."""
+    def begin(self, first: int, continues: bool) -> None:
+        """Start a session.
+
+        Args:
+            first: number of its first frame in the clip.
+            continues: whether it follows the one before.
+        """
+        left: State = {}
+        if continues and isinstance(self._session, ContinuedSession):
+            left = self._session.state()
         self._session = self._runner.session()
+        if isinstance(self._session, ContinuedSession):
+            self._session.begin(first, left)
 
     def push(self, low: Picture) -> list[Picture]:
         """Give (h, w, 3), get what is ready, (s*h, s*w, 3)."""
@@ -277,7 +288,7 @@ def _outputs(
     A model may keep back all frames of a chunk; their ground truth is then read again
     rather than kept.
     """
-    model.begin()
+    model.begin(chunk.context_start, continues=chunk.start > 0)
     kept: dict[int, Picture | None] = {}
     done = chunk.context_start
     for number in range(chunk.context_start, chunk.context_stop + 1):

@@ -25,6 +25,13 @@ try:
 except ImportError as error:
     raise MissingExtraError("Loading weights as a network", "torch") from error
 
+_COMPONENTS = {
+    "oasis.json": "upframe.systems.oasis.OASIS.from_pretrained",
+    "liftvsr.json": "upframe.systems.liftvsr.LiftVSR.from_pretrained",
+    "unet": "upframe.weights.ultravsr.from_pretrained",
+    "transformer": "OASIS.from_wan or LiftVSR.from_pixart of upframe.systems",
+}
+"""What lies in folders of full-size systems, and what loads them."""
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -132,6 +139,7 @@ def _named(name: str) -> _Weights | None:
 
 
 def _from_file(path: Path) -> _Weights:
+    _refuse_components(path)
     checkpoint = read_checkpoint(path)
     shapes = _shapes(checkpoint.state)
     named = checkpoint.system
@@ -152,6 +160,21 @@ def _from_file(path: Path) -> _Weights:
             error.advice or "Check which network the file was made for.",
         ) from error
     return _fitting(path, detector, config, checkpoint.state)
+
+
+def _refuse_components(path: Path) -> None:
+    """Say how to load a folder that holds the parts of a diffusion system.
+
+    Raises:
+        WeightsError: it is one.
+    """
+    for mark, function in _COMPONENTS.items():
+        if (path / mark).exists():
+            raise WeightsError(
+                f"{path} is a folder with the components of a diffusion system, not a "
+                "weight file.",
+                f"Load it in Python, with {function}.",
+            )
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
