@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,16 +133,22 @@ def test_the_same_noise_whatever_the_chunk_and_other_noise_elsewhere() -> None:
     whole = Session(model, Options(seed=4, keep_ratio=0.5))
     pictures = [whole.push(f).picture for f in frames]
     # with a budget, groups of the frame before count; a scene of its own begins here
-    late = Session(model, Options(seed=4, keep_ratio=1.0, first_index=2))
-    full = Session(model, Options(seed=4, keep_ratio=1.0))
+    options = Options(seed=4, keep_ratio=1.0, noise="frame")
+    late = Session(model, replace(options, first_index=2))
+    full = Session(model, options)
     last = [full.push(f).picture for f in frames][-1]
     assert torch.equal(late.push(frames[2]).picture, last)
     again = Session(model, Options(seed=4, keep_ratio=0.5))
     assert torch.equal(again.push(frames[0]).picture, pictures[0])
-    for other in (Options(seed=5), Options(seed=4, first_index=1)):
-        options = replace(other, keep_ratio=0.5)
-        picture = Session(model, options).push(frames[0]).picture
-        assert not torch.equal(picture, pictures[0])
+
+    def first(**options: Any) -> Tensor:
+        session = Session(model, Options(keep_ratio=0.5, **options))
+        return session.push(frames[0]).picture
+
+    assert not torch.equal(first(seed=5), pictures[0])
+    assert torch.equal(first(seed=4, first_index=1), pictures[0])
+    own = first(seed=4, noise="frame")
+    assert not torch.equal(first(seed=4, noise="frame", first_index=1), own)
 
 
 def test_more_budget_costs_more_steps_in_every_frame() -> None:
@@ -237,31 +244,6 @@ def test_a_memory_of_another_model_is_refused() -> None:
     )
     with pytest.raises(WeightsError, match="holds patches"):
         model.set_memory(wrong)
-
-
-def test_training_reaches_what_is_trained_and_nothing_else() -> None:
-    model = parts.system().train()
-    crops = [torch.rand(4, 3, model.crop_size, model.crop_size)]
-    model.set_memory(model.build_memory(crops, 4))
-    generator = torch.Generator().manual_seed(0)
-    loss = model.denoising_loss(parts.patches(4), parts.patches(4, 9), generator)
-    loss.backward()
-    assert all(p.grad is not None for p in model.dit.parameters())
-    assert all(p.grad is not None for p in model.texture_encoder.parameters())
-    frozen = (*model.vae.parameters(), *model.classifier.parameters())
-    assert all(p.grad is None for p in frozen)
-    assert not model.vae.training
-    assert not model.classifier.training
-    generator.manual_seed(0)
-    again = model.denoising_loss(parts.patches(4), parts.patches(4, 9), generator)
-    assert again.item() == loss.item()
-
-
-def test_the_loss_of_an_untrained_model_is_that_of_the_coarse_latent() -> None:
-    model = parts.system(trained=False)
-    y, x = parts.patches(4), parts.patches(4, 9)
-    wanted = (y - x).square().mean().item()
-    assert model.denoising_loss(y, x).item() == pytest.approx(wanted)
 
 
 def test_clips_are_scenes_of_their_own() -> None:

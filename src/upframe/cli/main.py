@@ -16,6 +16,7 @@ from upframe.cli.calibrate import calibrate
 from upframe.cli.evaluate import evaluate
 from upframe.cli.export import export
 from upframe.cli.info import doctor, models_app, probe
+from upframe.cli.textures import textures
 from upframe.cli.train import train
 from upframe.cli.upscale import upscale
 from upframe.errors import Interrupted, UpframeError
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(train)
 app.command()(export)
 app.command()(calibrate)
+app.command()(textures)
 app.command()(bench)
 app.command()(doctor)
 
@@ -46,6 +48,7 @@ COMMANDS = (
     "train",
     "export",
     "calibrate",
+    "textures",
     "bench",
     "doctor",
 )

@@ -7,9 +7,10 @@ to. A memory of ten thousand keys is one small matrix product, so it needs no in
 
 After PatchScaler (Liu et al., ICCV 2025), which names the parts and gives no sizes.
 Chosen here: the classifier is a small convolutional network over latents, trained with
-the picture's folder as class; of too many patches the memory keeps those that are
-farthest from each other; a reference gives one token per 4x4 places, its similarity is
-added to each.
+the picture's folder as class, or without labels, the picture being the class
+(`upframe.training.tasks.patchscaler`); of too many patches the memory keeps those that
+are farthest from each other; a reference gives one token per 4x4 places, its similarity
+is added to each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from upframe.errors import InputError, UsageError, WeightsError
+from upframe.errors import InputError, OutputError, UsageError, WeightsError
 
 _VERSION = "1"
 _TOKEN = 4
@@ -38,7 +39,7 @@ class TextureClassifier(nn.Module):
     Args:
         channels: of the latent.
         widths: of its layers; each but the first halves the size.
-        classes: of textures, as many as folders in training.
+        classes: of textures, as many as folders in training; 0 for features alone.
     """
 
     def __init__(
@@ -56,14 +57,22 @@ class TextureClassifier(nn.Module):
                 nn.SiLU(),
             ]
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(widths[-1], classes)
+        self.head = nn.Linear(widths[-1], classes) if classes else None
 
     def features(self, patches: Tensor) -> Tensor:
         """(M, C, p, p) to (M, D), float32, of unit length."""
         return F.normalize(self.body(patches).mean((-2, -1)).float(), dim=1)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(M, C, p, p) to logits (M, classes); for training with cross-entropy."""
+        """(M, C, p, p) to logits (M, classes); for training with cross-entropy.
+
+        Raises:
+            UsageError: there are no classes.
+        """
+        if self.head is None:
+            raise UsageError(
+                "This texture classifier has no classes.", "Use its features."
+            )
         out: Tensor = self.head(self.body(patches).mean((-2, -1)))
         return out
 
@@ -117,8 +126,8 @@ class TextureMemory(nn.Module):
             )
         if not len(keys):
             raise UsageError("A texture memory is empty.", "Build it from pictures.")
-        self.register_buffer("keys", keys.float(), persistent=False)
-        self.register_buffer("values", values, persistent=False)
+        self.register_buffer("keys", keys.float())
+        self.register_buffer("values", values)
         self.classifier = classifier
 
     def __len__(self) -> int:
@@ -136,14 +145,22 @@ class TextureMemory(nn.Module):
         return Found(self.values[indices], best, indices)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file that :meth:`load` reads."""
+        """Write a safetensors file that :meth:`load` reads.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         tensors = {
             "keys": self.keys.cpu().contiguous(),
             "values": self.values.cpu().contiguous(),
         }
-        save_file(
-            tensors, path, {"version": _VERSION, "texture_classifier": self.classifier}
-        )
+        about = {"version": _VERSION, "texture_classifier": self.classifier}
+        try:
+            save_file(tensors, path, about)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(
+                f"{path} cannot be written: {error}.", "Check the folder and the disk."
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> TextureMemory:

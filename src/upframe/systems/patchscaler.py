@@ -24,12 +24,14 @@ chosen. None of it is measured against training at full size yet:
   reshapes; without overlap, patches that are sampled apart show their edges.
 * Groups (τ, N): (200, 2), (500, 6), (800, 15) of 1000; thresholds 0.7 and 0.4.
 * Patch-DiT is diffusers' ``PixArtTransformer2DModel``: the DiT block with
-  cross-attention. 12 layers, 12 heads of 64. It predicts x_0 - y_0 and its last layer
-  is zero at first: untrained, PatchScaler gives the coarse latent.
+  cross-attention. 12 layers, 12 heads of 64, a token for 2×2 latents. It predicts
+  x_0 - y_0 and its last layer is zero at first: untrained, PatchScaler gives the coarse
+  latent.
 * The probability-flow ODE is solved by DPM-Solver++(2M), at timesteps spaced evenly.
 * Four references; a learned token stands for the prompt where there is no memory.
-* Noise is drawn for the whole frame from its seed and number, and patches take the
-  part at their place: the same in any group and batch, and where patches overlap.
+* Noise is drawn for the whole frame from the seed (and, if asked for, its number), and
+  patches take the part at their place: the same in any group and batch, and where
+  patches overlap.
 * The encoder gets the picture enlarged by bicubic; colours are corrected by wavelets.
 
 Videos are done frame by frame (`Session`); groups are held by hysteresis.
@@ -42,7 +44,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
@@ -57,6 +58,7 @@ from upframe.nn.texture_memory import (
 from upframe.planning.tiles import TileGrid
 from upframe.systems.autoencoder import factor_of
 from upframe.systems.patchscaler_config import Options, PatchScalerConfig, Sizes
+from upframe.systems.patchscaler_latents import decode, encode, fill
 from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
 from upframe.systems.patchscaler_restoration import Coarse, GlobalRestoration
 from upframe.systems.patchscaler_sampling import noise_schedule, shortcut, solve
@@ -127,7 +129,7 @@ class PatchScaler(nn.Module):
             num_layers=sizes.layers,
             cross_attention_dim=width,
             sample_size=self.config.patch,
-            patch_size=2,
+            patch_size=sizes.token,
             use_additional_conditions=False,
         )
         nn.init.zeros_(self.dit.proj_out.weight)
@@ -188,21 +190,13 @@ class PatchScaler(nn.Module):
         size: int = self.config.patch * self.factor
         return size
 
-    @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 1] to latents of unit variance, float32."""
-        home = self.no_prompt
-        mean = self.vae.encode(pictures.to(home) * 2 - 1).latent_dist.mean
-        z: Tensor = mean.float() * self.vae.config.scaling_factor
-        return z
+        return encode(self.vae, pictures.to(self.no_prompt))
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to pictures (B, 3, H, W) around [0, 1], float32, not clipped."""
-        z = (z / self.vae.config.scaling_factor).to(self.no_prompt.dtype)
-        if self.vae.post_quant_conv is not None:
-            z = self.vae.post_quant_conv(z)
-        out: Tensor = self.vae.decoder(z).float() * 0.5 + 0.5
-        return out
+        return decode(self.vae, z.to(self.no_prompt.dtype))
 
     def restore_coarsely(self, z: Tensor) -> Coarse:
         """Latents of enlarged pictures to the coarse ones and the confidence."""
@@ -233,26 +227,6 @@ class PatchScaler(nn.Module):
         pair = torch.cat((y_0, x), dim=1).to(self.no_prompt.dtype)
         out: Tensor = self.dit(pair, prompt, t, return_dict=False)[0]
         return y_0 + out.float()
-
-    def denoising_loss(self, y_0: Tensor, x_0: Tensor, generator: Any = None) -> Tensor:
-        """What trains Patch-DiT and the texture encoder; the coarse latent is given.
-
-        Args:
-            y_0: coarse patches (M, C, p, p).
-            x_0: the true ones.
-            generator: of timesteps and noise, on their device; None for torch's own.
-
-        Returns:
-            Mean squared error of x_0, at timesteps up to the hardest group's start.
-        """
-        last = self.config.grouping.groups[-1].start
-        t = torch.randint(
-            1, last + 1, (len(x_0),), generator=generator, device=x_0.device
-        )
-        noise = torch.randn(x_0.shape, generator=generator, device=x_0.device)
-        alpha = self.alphas[t.cpu()].to(x_0)[:, None, None, None]
-        x = shortcut(x_0, noise, alpha)
-        return F.mse_loss(self.predict(x, t, y_0, self.prompt(y_0)), x_0)
 
     def sample(
         self, y_0: Tensor, noise: Tensor, groups: Tensor, batch: int = 64
@@ -330,11 +304,19 @@ class Session:
         self._model = model
         self._options = options or Options()
         self._index = self._options.first_index
-        self._before: tuple[TileGrid, Tensor] | None = None
+        self._before: tuple[TileGrid | None, Tensor] | None = None
 
     def reset(self) -> None:
         """A scene ends: what was decided for its patches is forgotten."""
         self._before = None
+
+    def hold(self, groups: Tensor) -> None:
+        """Go on with a scene that another session began.
+
+        Args:
+            groups: (M,) of the frame before the one that will be pushed next.
+        """
+        self._before = (None, groups)
 
     @torch.no_grad()
     def push(self, frame: Tensor) -> Restored:
@@ -354,7 +336,9 @@ class Session:
             )
         big = enlarge(frame[None].float(), model.scale).to(model.no_prompt.device)
         height, width = big.shape[-2:]
-        coarse = model.restore_coarsely(model.encode(_fill(big, model)))
+        coarse = model.restore_coarsely(
+            model.encode(fill(big, model.factor, config.patch))
+        )
         require_finite(coarse.latent, "The coarse latent")
         rows, columns = coarse.latent.shape[-2:]
         grid = patch_grid(rows, columns, config.patch, config.overlap)
@@ -362,7 +346,8 @@ class Session:
         groups = config.grouping.assign(
             confidence, before=self._known(grid), keep_ratio=options.keep_ratio
         )
-        noise = frame_noise(options.seed, [self._index], coarse.latent.shape[1:])
+        number = self._index if options.noise == "frame" else 0
+        noise = frame_noise(options.seed, [number], coarse.latent.shape[1:])
         patches = model.sample(
             cut(coarse.latent, grid),
             cut(noise.to(coarse.latent), grid),
@@ -379,16 +364,8 @@ class Session:
         )
 
     def _known(self, grid: TileGrid) -> Tensor | None:
-        if self._before is None or self._before[0] != grid:
+        if self._before is None:
             return None
-        return self._before[1]
-
-
-def _fill(big: Tensor, model: PatchScaler) -> Tensor:
-    """Repeat the last row and column up to whole latents and at least a patch."""
-    height, width = (
-        max(-(-side // model.factor) * model.factor, model.crop_size)
-        for side in big.shape[-2:]
-    )
-    pad = (0, width - big.shape[-1], 0, height - big.shape[-2])
-    return F.pad(big, pad, mode="replicate")
+        before, groups = self._before
+        fits = len(groups) == len(grid) if before is None else before == grid
+        return groups if fits else None

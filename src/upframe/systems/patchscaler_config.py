@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from upframe.errors import UsageError
 from upframe.nn.pictures import colour_fixes
@@ -21,9 +22,11 @@ class Sizes:
     """Of Patch-DiT."""
     heads: int = 12
     head_width: int = 64
+    token: int = 2
+    """Side of the latents that are one token of Patch-DiT; divides the patch."""
     classifier: tuple[int, ...] = (64, 128, 256)
     classes: int = 47
-    """Of textures."""
+    """Of textures; 0 where the classifier was trained without (no head)."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ class PatchScalerConfig:
     """K, of the texture prompt."""
 
     def __post_init__(self) -> None:
-        if self.patch < 4 or self.patch % 4 or not 0 <= self.overlap < self.patch:
+        uneven = self.patch % 4 or self.patch % self.sizes.token
+        if self.patch < 4 or uneven or not 0 <= self.overlap < self.patch:
             raise UsageError(
                 f"Patches of {self.patch} that overlap by {self.overlap} do not work.",
-                "Give a multiple of 4 and a smaller overlap.",
+                "Give a multiple of 4 and of a token, and a smaller overlap.",
             )
 
 
@@ -61,8 +65,11 @@ class Options:
     """
 
     seed: int = 0
+    noise: Literal["fixed", "frame"] = "fixed"
+    """``fixed``: the same in every frame; ``frame``: depends on the number of the
+    frame."""
     first_index: int = 0
-    """Number of the first frame in its video, for the noise."""
+    """Number of the first frame in its video, for noise of its own in every frame."""
     keep_ratio: float | None = None
     """Steps to spend, as a share of all patches being hard; see `Grouping.assign`."""
     batch: int = 64

@@ -34,13 +34,15 @@ def patch_grid(height: int, width: int, patch: int, overlap: int) -> TileGrid:
 
 
 def cut(x: Tensor, grid: TileGrid) -> Tensor:
-    """(1, C, H, W) to (M, C, patch, patch), row by row."""
+    """(B, C, H, W) to (M * B, C, patch, patch): row by row of the grid, and at each
+    place all of the batch."""
     return torch.cat([view(x, tile) for tile in grid])
 
 
 def join(patches: Tensor, grid: TileGrid) -> Tensor:
-    """Blend (M, C, patch, patch) to (1, C, H, W), float32."""
-    return blend(grid, list(patches[:, None].float()))
+    """Blend (M * B, C, patch, patch), in the order of `cut`, to (B, C, H, W),
+    float32."""
+    return blend(grid, patches.float().chunk(len(grid)))
 
 
 def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
