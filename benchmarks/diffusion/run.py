@@ -7,8 +7,9 @@ Held-out real clips under real-world degradation, a part of each, few frames: a 
 run is meant to take minutes on two cores. What ships is measured against variants that
 do not ship: they are trained by the same recipes and looked for in ``runs``; a claim
 whose weights are not there says how to train them, and is left out. Prints every
-finding with its protocol, and writes ``diffusion.md``, ``diffusion.json`` and
-``routing.svg``.
+finding with its protocol, writes ``diffusion.md``, ``diffusion.json`` and
+``routing.svg``, and puts the findings into benchmarks/README.md. With ``--only``
+nothing is written, unless ``--results`` says where.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.diffusion.bench import Bench, memory
 from benchmarks.diffusion.findings import Finding, Report
 from benchmarks.diffusion.footage import read_footage
 from benchmarks.diffusion.weights import Weights
+from benchmarks.pages import README, write
 from benchmarks.pareto.compare import load_average, processor
 
 from upframe.errors import InputError, UpframeError, UsageError
@@ -77,10 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", action="append", default=[], choices=list(CLAIMS))
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--frames", type=int, default=17, help="of each clip")
-    parser.add_argument("--size", default="80x64", help="of low resolution")
+    parser.add_argument("--size", default="96x72", help="of low resolution")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--results", type=Path, help="default: beside this file, for a whole run"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     load = load_average()
@@ -95,9 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = Bench(footage, Weights(_pairs(options.weights)), options.rounds)
     except UpframeError as error:
         sys.exit(str(error))
-    options.results.mkdir(parents=True, exist_ok=True)
-    plotted = partial(oasis.routing, plot=options.results / "routing.svg")
-    known: dict[str, Callable[[Bench], Finding]] = {**CLAIMS, "routing": plotted}
+    whole = not options.only
+    folder = options.results or (RESULTS if whole else None)
+    known = dict(CLAIMS)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        known["routing"] = partial(oasis.routing, plot=folder / "routing.svg")
     chosen = {name: known[name] for name in options.only or CLAIMS}
     findings, missing = measure(chosen, bench)
     settings = {
@@ -108,10 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": f"{processor()}, {datetime.date.today().isoformat()}; {load}",
     }
     report = Report(settings, findings, missing)
-    text = report.to_markdown()
-    (options.results / "diffusion.json").write_text(report.to_json(), encoding="utf-8")
-    (options.results / "diffusion.md").write_text(text, encoding="utf-8")
-    print(f"Written: {options.results}/diffusion.json, diffusion.md")
+    if folder is not None:
+        text = report.to_markdown()
+        write(folder, "diffusion", text, report.to_json(), README if whole else None)
 
 
 def _size(text: str) -> tuple[int, int]:

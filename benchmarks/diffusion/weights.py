@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -21,21 +22,44 @@ from upframe.weights.detection import by_name
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TRAINED_BY: Mapping[str, str] = {
-    "ultravsr-nano": "recipes/ultravsr-nano.yaml",
-    "ultravsr-nano-still": "recipes/ultravsr-nano.yaml "
-    "--set name=ultravsr-nano-still --set system.args.rts=false",
-    "ultravsr-nano-prior": "recipes/ultravsr-nano-prior.yaml",
-    "oasis-nano": "recipes/oasis-nano.yaml",
-    "oasis-nano-global": "recipes/oasis-nano.yaml",
-    "liftvsr-nano": "recipes/liftvsr-nano.yaml",
-    "liftvsr-nano-no-cache": "recipes/liftvsr-nano.yaml "
-    "--set name=liftvsr-nano-no-cache --set system.args.memory=false",
-    "liftvsr-nano-plain": "recipes/liftvsr-nano.yaml "
-    "--set name=liftvsr-nano-plain --set system.args.token_flow=false",
-    "patchscaler-nano": "recipes/patchscaler-nano.yaml",
+
+@dataclass(frozen=True)
+class Origin:
+    """How weights come about where they do not ship."""
+
+    train: str
+    """Arguments of ``upframe train`` that make them, after all stages before."""
+    runs: tuple[str, ...]
+    """Folders in ``runs`` where they are looked for, the best first."""
+
+
+def _origin(name: str, recipe: str, changed: str = "") -> Origin:
+    train = f"recipes/{recipe}.yaml"
+    if changed:
+        train += f" --set name={name} --set system.args.{changed}"
+    return Origin(train, (name if changed else recipe,))
+
+
+ORIGINS: Mapping[str, Origin] = {
+    "ultravsr-nano": _origin("ultravsr-nano", "ultravsr-nano"),
+    "ultravsr-nano-still": _origin("ultravsr-nano-still", "ultravsr-nano", "rts=false"),
+    "ultravsr-nano-prior": _origin("ultravsr-nano-prior", "ultravsr-nano-prior"),
+    "oasis-nano": _origin("oasis-nano", "oasis-nano-routed"),
+    # as many steps as the routed ones; else the stage that those started from
+    "oasis-nano-global": Origin(
+        _origin("oasis-nano-global", "oasis-nano-routed", "routing=null").train,
+        ("oasis-nano-global", "oasis-nano"),
+    ),
+    "liftvsr-nano": _origin("liftvsr-nano", "liftvsr-nano"),
+    "liftvsr-nano-no-cache": _origin(
+        "liftvsr-nano-no-cache", "liftvsr-nano", "memory=false"
+    ),
+    "liftvsr-nano-plain": _origin(
+        "liftvsr-nano-plain", "liftvsr-nano", "token_flow=false"
+    ),
+    "patchscaler-nano": _origin("patchscaler-nano", "patchscaler-nano"),
 }
-"""Weights to the arguments of ``upframe train`` that make them."""
+"""By name."""
 
 
 class Weights:
@@ -55,8 +79,8 @@ class Weights:
     def source(self, name: str) -> str:
         """The name of a model that ships, or a weight file.
 
-        First what was given, then what ships, then ``runs/NAME/NAME.safetensors`` and
-        ``runs/NAME/last.ckpt``.
+        First what was given, then what ships, then ``RUN.safetensors`` and
+        ``last.ckpt`` in the folders of the runs.
 
         Raises:
             WeightsError: there are none.
@@ -65,13 +89,14 @@ class Weights:
             return self._given[name]
         if any(card.name == name for card in upframe.list_models()):
             return name
-        for file in (f"{name}.safetensors", "last.ckpt"):
-            if (self._runs / name / file).is_file():
-                return str(self._runs / name / file)
+        origin = ORIGINS[name]
+        for run in origin.runs:
+            for file in (f"{run}.safetensors", "last.ckpt"):
+                if (self._runs / run / file).is_file():
+                    return str(self._runs / run / file)
         raise WeightsError(
             f"There are no weights of {name}.",
-            f"Train them: upframe train {TRAINED_BY[name]}; or give "
-            f"--weights {name}=FILE.",
+            f"Train them: upframe train {origin.train}; or give --weights {name}=FILE.",
         )
 
     def network(self, name: str) -> nn.Module:

@@ -10,8 +10,10 @@ bundled model (or ``--weights NAME=FILE``), through the runtime that ``upframe``
 Scores are kept by hash as those of ``python -m benchmarks.pareto``, so that a second
 run only measures time and memory, each system in a process of its own, in turns.
 
-Writes ``systems.md`` and ``systems.json``, and the same crop of one frame from each.
-The picture shows frames of others: keep it where git does not look.
+Writes ``systems.md`` and ``systems.json``, puts the table into benchmarks/README.md,
+and writes the same crop of one frame from each. The picture shows frames of others:
+keep it where git does not look. With ``--only`` nothing but the picture is written,
+unless ``--results`` says where.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.pages import README, write
 from benchmarks.pareto.compare import Comparison, compare
 from benchmarks.pareto.contenders import Contender, choose
 from benchmarks.pareto.quality import SCALE
@@ -107,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--results", type=Path, help="default: beside this file, for a whole run"
+    )
     parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args(arguments)
     try:
@@ -129,13 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UpframeError as error:
         sys.exit(str(error))
     outcome = comparison.outcome
-    options.results.mkdir(parents=True, exist_ok=True)
     table = outcome.to_markdown()
-    (options.results / "systems.json").write_text(outcome.to_json(), encoding="utf-8")
-    (options.results / "systems.md").write_text(table, encoding="utf-8")
-    draw(comparison, options.picture)
     print(table)
-    print(f"Written: {options.results}/systems.json, systems.md; {options.picture}")
+    draw(comparison, options.picture)
+    print(f"Written: {options.picture}")
+    whole = not options.only
+    if folder := options.results or (RESULTS if whole else None):
+        write(folder, "systems", table, outcome.to_json(), README if whole else None)
 
 
 def _pairs(given: Sequence[str]) -> dict[str, str]:

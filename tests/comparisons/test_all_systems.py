@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("PIL")
 
+from benchmarks import pages
 from benchmarks.pareto import contenders as pool
 from benchmarks.systems import run
 from PIL import Image
@@ -95,3 +96,16 @@ def test_no_clips(tmp_path: Path) -> None:
         run.main([f"--data={tmp_path / 'nothing'}"])
     with pytest.raises(SystemExit, match="NAME=FILE"):
         run.main([f"--data={tmp_path}", "--weights=oasis-nano"])
+
+
+def test_pages_have_the_marks_that_results_go_between(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(pages.README.read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("systems", "diffusion"):
+        pages.fill(page, name, f"The results of {name}.")
+        pages.fill(page, name, f"New results of {name}.")
+    text = page.read_text(encoding="utf-8")
+    assert "New results of systems." in text
+    assert "The results of" not in text
+    with pytest.raises(ValueError, match="nothing"):
+        pages.fill(page, "nothing", "")

@@ -26,7 +26,7 @@ from benchmarks.diffusion.footage import (
     restored,
     warping,
 )
-from benchmarks.diffusion.weights import TRAINED_BY, Weights
+from benchmarks.diffusion.weights import ORIGINS, Weights
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -221,12 +221,20 @@ def test_prompt(bench: Bench, tmp_path: Path) -> None:
 
 def test_missing_weights_say_how_to_train_them(tmp_path: Path) -> None:
     weights = Weights(runs=tmp_path)
-    for name, command in TRAINED_BY.items():
-        if name.count("-") > 1:  # those that do not ship
-            with pytest.raises(WeightsError) as error:
-                weights.source(name)
-            assert command in str(error.value)
-            assert Path(command.split()[0]).suffix == ".yaml"
+    recipes = Path(__file__).parents[2] / "recipes"
+    absent = ("ultravsr-nano-still", "liftvsr-nano-plain", "oasis-nano-global")
+    for name in absent:
+        with pytest.raises(WeightsError) as error:
+            weights.source(name)
+        assert f"--set name={name}" in str(error.value)
+    for origin in ORIGINS.values():
+        file = Path(origin.train.split()[0])
+        assert (recipes / file.name).is_file()
+    # the stage before is better than nothing
+    (tmp_path / "oasis-nano").mkdir()
+    (tmp_path / "oasis-nano" / "last.ckpt").touch()
+    found = weights.source("oasis-nano-global")
+    assert Path(found) == tmp_path / "oasis-nano" / "last.ckpt"
 
 
 def test_pictures_are_rounded_like_the_engine_does() -> None:
@@ -274,18 +282,25 @@ def test_one_command(
         raise WeightsError("There are none.", "Train them.")
 
     monkeypatch.setattr(run, "CLAIMS", {"cache": fine, "prompt": absent})
-    run.main(
-        [
-            *(f"--data={data}", "--frames=2", "--size=20x16", "--threads=1"),
-            f"--results={tmp_path / 'results'}",
-        ]
-    )
+    page = tmp_path / "page.md"
+    page.write_text("Above.\n<!-- begin diffusion -->\nold\n<!-- end diffusion -->\n")
+    monkeypatch.setattr(run, "README", page)
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    small = [f"--data={data}", "--frames=2", "--size=20x16", "--threads=1"]
+    run.main([*small, "--only=cache"])
+    assert "**Fine**" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+    run.main(small)
     said = capsys.readouterr().out
+    text = (tmp_path / "results" / "diffusion.md").read_text()
+    assert page.read_text() == (
+        f"Above.\n<!-- begin diffusion -->\n\n{text}\n<!-- end diffusion -->\n"
+    )
     assert "**Fine**" in said
     assert "left out: prompt: There are none." in said
     found = json.loads((tmp_path / "results" / "diffusion.json").read_text())
     assert list(found["findings"]) == ["cache"]
     assert list(found["missing"]) == ["prompt"]
-    assert "- holds: good" in (tmp_path / "results" / "diffusion.md").read_text()
+    assert "- holds: good" in text
     with pytest.raises(SystemExit, match=r"degrade_clips\.py"):
         run.main([f"--data={tmp_path / 'nothing'}"])
