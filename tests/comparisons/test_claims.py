@@ -14,7 +14,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("PIL")
 
 from benchmarks.diffusion import liftvsr, oasis, patchscaler, run, ultravsr
-from benchmarks.diffusion.bench import Bench
+from benchmarks.diffusion.bench import Bench, memory
 from benchmarks.diffusion.findings import Finding, Report, Verdict, at_least, at_most
 from benchmarks.diffusion.footage import (
     Eyes,
@@ -31,7 +31,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import nano_parts
-from upframe.errors import InputError, WeightsError
+from upframe.errors import InputError, RuntimeFailure, WeightsError
 from upframe.evaluation.bench import moving_texture
 from upframe.metrics.lpips import FILE, AlexLayers
 
@@ -217,6 +217,18 @@ def test_prompt(bench: Bench, tmp_path: Path) -> None:
     weights = Weights({"patchscaler-nano": str(bare)})
     with pytest.raises(WeightsError, match="no texture memory"):
         patchscaler.prompt(Bench(bench.footage, weights, eyes=bench.eyes))
+
+
+def test_memory(data: Path) -> None:
+    footage = read_footage(data, 2, (20, 16))
+    here = Bench(footage, Weights({"tiny": "bicubic"}), long=(2, 4))
+    found = memory(here, "tiny")
+    short, long = (found.rows[f"{count} frames"]["MB"] for count in (2, 4))
+    assert min(short, long) > 20
+    assert found.verdicts[0].holds == (long <= 1.1 * short)
+    absent = Bench(footage, Weights({"tiny": "nothing.safetensors"}), long=(2, 4))
+    with pytest.raises(RuntimeFailure, match=r"memory\.py failed"):
+        memory(absent, "tiny")
 
 
 def test_missing_weights_say_how_to_train_them(tmp_path: Path) -> None:
