@@ -29,6 +29,7 @@ from benchmarks.diffusion.footage import read_footage
 from benchmarks.diffusion.weights import Weights
 from benchmarks.pages import README, write
 from benchmarks.pareto.compare import load_average, processor
+from benchmarks.pareto.contenders import named_files
 
 from upframe.errors import InputError, UpframeError, UsageError
 
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "../shared/data/val_video/gt runs/val_real",
             )
         footage = read_footage(options.data, options.frames, _size(options.size))
-        bench = Bench(footage, Weights(_pairs(options.weights)), options.rounds)
+        bench = Bench(footage, Weights(named_files(options.weights)), options.rounds)
     except UpframeError as error:
         sys.exit(str(error))
     whole = not options.only
@@ -125,10 +126,3 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit()):
         raise UsageError(f"{text} is no size.", "Give WIDTHxHEIGHT.")
     return int(width), int(height)
-
-
-def _pairs(given: Sequence[str]) -> dict[str, str]:
-    pairs = dict(text.partition("=")[::2] for text in given)
-    if not all(pairs.values()):
-        raise UsageError("--weights takes NAME=FILE.", "Name the weights and the file.")
-    return pairs

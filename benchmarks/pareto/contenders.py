@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from upframe.engine.models import resolve_model
-from upframe.errors import UpframeError, WeightsError
+from upframe.errors import UpframeError, UsageError, WeightsError
 from upframe.runtimes.base import Runtime
 from upframe.runtimes.make import open_runtime
 from upframe.weights.card import ModelCard
@@ -133,6 +133,18 @@ def choose(names: Sequence[str]) -> list[Contender]:
                 f"There are: {', '.join(known)}.",
             )
     return [known[name] for name in names] if names else list(known.values())
+
+
+def named_files(given: Sequence[str]) -> dict[str, str]:
+    """Name to file, from what an option that is given as ``NAME=FILE`` says.
+
+    Raises:
+        UsageError: one of them has no file.
+    """
+    pairs = dict(text.partition("=")[::2] for text in given)
+    if not all(pairs.values()):
+        raise UsageError("--weights takes NAME=FILE.", "Name the weights and the file.")
+    return pairs
 
 
 def ncnn_parameters(param: Path) -> int:

@@ -11,6 +11,7 @@ from upframe.datasets.pictures import Picture
 
 _LINE = 22
 _SIZE = 14
+_GAP = 6
 _PAPER, _INK = "white", "#20252a"
 
 
@@ -39,12 +40,13 @@ def contact_sheet(
     height, width = crops[0].shape[:2]
     across = min(columns, len(crops))
     rows = -(-len(crops) // across)
-    sheet = Image.new("RGB", (across * width, rows * (height + _LINE)), _PAPER)
+    size = (across * (width + _GAP) - _GAP, rows * (height + _LINE))
+    sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(_SIZE)
     for number, ((name, _), part) in enumerate(zip(panels, crops, strict=True)):
         row, column = divmod(number, across)
-        left, top = column * width, row * (height + _LINE)
+        left, top = column * (width + _GAP), row * (height + _LINE)
         sheet.paste(Image.fromarray(part), (left, top))
         draw.text((left + 4, top + height + 2), name, fill=_INK, font=font)
     return sheet

@@ -12,8 +12,8 @@ run only measures time and memory, each system in a process of its own, in turns
 
 Writes ``systems.md`` and ``systems.json``, puts the table into benchmarks/README.md,
 and writes the same crop of one frame from each. The picture shows frames of others:
-keep it where git does not look. With ``--only`` nothing but the picture is written,
-unless ``--results`` says where.
+keep it where git does not look. With ``--only`` or ``--metric`` nothing but the picture
+is written, unless ``--results`` says where.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from benchmarks.pages import README, write
 from benchmarks.pareto.compare import Comparison, compare
-from benchmarks.pareto.contenders import Contender, choose
+from benchmarks.pareto.contenders import Contender, choose, named_files
 from benchmarks.pareto.quality import SCALE
 from benchmarks.pareto.sheet import contact_sheet, enlarge
 
@@ -102,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--metric", action="append", default=[], choices=METRICS)
     parser.add_argument(
         "--frames", type=int, default=FRAMES, help="of each clip that are scored"
     )
@@ -123,9 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "runs/vid4_real",
             )
         comparison = compare(
-            contenders(options.only, _pairs(options.weights)),
+            contenders(options.only, named_files(options.weights)),
             data=options.data,
-            metrics=METRICS,
+            metrics=options.metric or METRICS,
             frames=options.frames,
             timed=options.timed,
             rounds=options.rounds,
@@ -138,13 +139,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table)
     draw(comparison, options.picture)
     print(f"Written: {options.picture}")
-    whole = not options.only
+    whole = not (options.only or options.metric)
     if folder := options.results or (RESULTS if whole else None):
         write(folder, "systems", table, outcome.to_json(), README if whole else None)
-
-
-def _pairs(given: Sequence[str]) -> dict[str, str]:
-    pairs = dict(text.partition("=")[::2] for text in given)
-    if not all(pairs.values()):
-        raise UsageError("--weights takes NAME=FILE.", "Name the model and the file.")
-    return pairs
