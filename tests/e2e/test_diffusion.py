@@ -76,7 +76,7 @@ def work_folder(target):
     return target.parent / f".{target.name}.upframe"
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A run that ends in the middle."""
 
 
@@ -85,7 +85,7 @@ def stop_after(frames):
 
     def progress(at):
         if at.done >= frames:
-            raise Stopped
+            raise StoppedError
 
     return progress
 
@@ -108,7 +108,7 @@ def test_chunks_make_the_same_film_as_one_run(name, reference, run, tmp_path):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_stopped_and_resumed_is_the_same_to_the_bit(name, reference, run, tmp_path):
     target = tmp_path / "out.mkv"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(name, target, progress=stop_after(9))
     left = sorted(path.name for path in work_folder(target).glob("*.npz"))
     assert len(left) == (name in ("ultravsr", "liftvsr", "patchscaler"))
@@ -144,7 +144,7 @@ def test_killed_and_repeated(movie, shelf, reference, run, tmp_path):
 @pytest.mark.parametrize("damage", ["lost", "changed"])
 def test_what_a_chunk_left_is_checked(damage, reference, run, tmp_path):
     target = tmp_path / "out.mkv"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run("liftvsr", target, progress=stop_after(9))
     (state,) = work_folder(target).glob("*.npz")
     if damage == "lost":
@@ -159,7 +159,7 @@ def test_what_a_chunk_left_is_checked(damage, reference, run, tmp_path):
 
 def test_seeds_make_films_and_belong_to_a_run(reference, run, tmp_path):
     target = tmp_path / "out.mkv"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run("oasis", target, seed=1, progress=stop_after(9))
     with pytest.raises(ResumeError, match="seed was 1, now 0"):
         run("oasis", target)
