@@ -33,7 +33,7 @@ def test_the_loss_is_that_of_each_segment_with_the_cache_before_it() -> None:
     clean, condition, noise = material()
     times, prompt = torch.tensor([[300, 800]]), torch.zeros(1, 1, 10)
     with torch.no_grad():
-        got = noise_loss(network, clean, condition, noise, times, prompt, ALPHAS)
+        got = noise_loss(network, clean, condition, noise, times, prompt)
         wanted, cache = [], ()
         for n in (0, 1):
             level = ALPHAS[times[0, n]]
@@ -49,7 +49,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else() -> None:
     network = parts.transformer().train()
     clean, condition, noise = material(3)  # the update's gate is used by the third
     times, prompt = torch.tensor([[300, 800, 5]]), torch.zeros(1, 1, 10)
-    given = (network, clean, condition, noise, times, prompt, ALPHAS)
+    given = (network, clean, condition, noise, times, prompt)
     noise_loss(*given).backward()
     grads = {}
     for name, parameter in network.named_parameters():
@@ -81,7 +81,7 @@ def test_an_untrained_network_learns() -> None:
     )
     losses = []
     for _ in range(8):
-        loss = noise_loss(network, clean, condition, noise, times, prompt, ALPHAS)
+        loss = noise_loss(network, clean, condition, noise, times, prompt)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

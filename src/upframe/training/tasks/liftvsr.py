@@ -39,6 +39,7 @@ from upframe.systems.liftvsr_training import (
     alignment_loss,
     clean_from,
     draw_times,
+    levels_at,
     predict_noise,
     true_noise,
     watched_flows,
@@ -169,7 +170,7 @@ class LiftVSRTask(nn.Module):
         pairs = list(zip(segments, noise, strict=True))
         found = torch.cat([clean_from(*pair) for pair in pairs], dim=1)
         wrong = [
-            (said - true_noise(segment, z)).square().flatten()
+            self._noise_error(segment, said, z)
             for (segment, said), z in zip(pairs, truth, strict=True)
         ]
         small = F.interpolate(high.flatten(0, 1), size=clean.shape[-2:], mode="area")
@@ -199,6 +200,14 @@ class LiftVSRTask(nn.Module):
         noisy = add_noise(signal, torch.randn_like(signal), times)
         return Segment(noisy, condition, times)
 
+    @staticmethod
+    def _noise_error(segment: Segment, predicted: Tensor, clean: Tensor) -> Tensor:
+        """Squared, of all values, flat; less where there is hardly any noise."""
+        level = levels_at(segment.times, clean)
+        share = (_MOST_SNR * (1 - level) / level).clamp(max=1)
+        error = (predicted - true_noise(segment, clean)).square()
+        return (share * error).flatten()
+
     def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Configuration and weights of `upframe.systems.nano.build_liftvsr`."""
         system = copy.deepcopy(self.system)
@@ -211,6 +220,11 @@ class LiftVSRTask(nn.Module):
         }
         return config, system.state_dict()
 
+
+_MOST_SNR = 5.0
+"""Ratio of signal to noise above which the loss of the noise counts less (min-SNR-γ,
+Hang et al., ICCV 2023): where there is little noise, an error of the latents is a large
+error of the noise."""
 
 _WEIGHTS = {"noise": 0.05, "latent": 1.0, "change": 0.5, "alignment": 0.5}
 
