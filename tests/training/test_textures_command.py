@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import nano_parts
@@ -37,6 +38,21 @@ def test_a_memory_is_built_and_used(tmp_path: Path, pictures: Path) -> None:
         textures(str(model), [pictures], output)
     textures(str(model), [pictures], output, capacity=2, most=4, overwrite=True)
     assert len(TextureMemory.load(output)) == 2
+
+
+def test_a_model_gets_another_memory(tmp_path: Path, pictures: Path) -> None:
+    model = nano_parts.save(tmp_path, "patchscaler")
+    memory, whole = tmp_path / "memory.safetensors", tmp_path / "other.safetensors"
+    textures(str(model), [pictures], memory, capacity=3)
+    textures(str(model), [pictures], whole, capacity=3, whole=True)
+    system, other = load(model), load(whole)
+    clip = nano_parts.clip(1)
+    with torch.no_grad():
+        before = system(clip)
+        system.set_memory(TextureMemory.load(memory))  # type: ignore[operator]
+        wanted = system(clip)
+        torch.testing.assert_close(other(clip), wanted, rtol=0, atol=2e-3)
+    assert (wanted - before).abs().max() > 5e-3
 
 
 def test_bad_input_is_refused(tmp_path: Path, pictures: Path) -> None:

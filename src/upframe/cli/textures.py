@@ -24,24 +24,31 @@ def textures(
         typer.Option(help="Folder of good pictures; may be given several times."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Memory to write (.safetensors).")
+        Path, typer.Option("--output", "-o", help="File to write (.safetensors).")
     ],
     capacity: Annotated[int, typer.Option(min=1, help="Textures to keep.")] = 128,
     most: Annotated[
         int, typer.Option(min=1, help="Candidates of each picture, most textured.")
     ] = 16,
+    whole: Annotated[
+        bool,
+        typer.Option(help="Write a weight file of the model with this memory instead."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("-y", help="Overwrite.")] = False,
 ) -> None:
     """Build a texture memory of PatchScaler from pictures."""
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already.", "Use -y to overwrite it.")
     try:
-        from upframe.training.textures import make_textures
+        from upframe.training.textures import make_textures, save_with
     except ImportError as error:
         raise MissingExtraError("Building a texture memory", "diffusion") from error
     memory = make_textures(
         model, data, capacity=capacity, most=most, progress=console.say
     )
-    memory.save(output)
+    if whole:
+        save_with(model, memory, output)
+    else:
+        memory.save(output)
     size = output.stat().st_size / 1000
     console.say(f"wrote {output}: {len(memory)} textures, {size:.0f} kB")

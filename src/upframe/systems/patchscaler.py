@@ -40,7 +40,7 @@ Videos are done frame by frame (`Session`); groups are held by hysteresis.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -170,6 +170,14 @@ class PatchScaler(nn.Module):
                 )
             memory = memory.to(self.no_prompt.device)
         self.memory = memory
+
+    def configuration(self) -> dict[str, Any]:
+        """What `upframe.systems.nano.build_patchscaler` makes an equal system from, for
+        our `Autoencoder`; JSON knows all of it."""
+        return asdict(self.config) | {
+            "autoencoder": asdict(self.vae.config),
+            "memory": len(self.memory) if self.memory is not None else 0,
+        }
 
     def build_memory(self, crops: Iterable[Tensor], capacity: int) -> TextureMemory:
         """A memory of good textures; `set_memory` puts it to use.

@@ -5,15 +5,18 @@ Importing this module needs the extra ``[diffusion]``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from upframe.datasets.textures import texture_crops
-from upframe.errors import UsageError
+from upframe.errors import OutputError, UsageError
 from upframe.nn.texture_memory import TextureClassifier, TextureMemory, build_memory
 from upframe.systems.patchscaler import PatchScaler
 from upframe.systems.patchscaler_latents import encode
@@ -66,19 +69,50 @@ def make_textures(
     return build_memory(latents(), classifier, capacity)
 
 
+def save_with(model: str, memory: TextureMemory, path: Path) -> None:
+    """Write a weight file of a model that has another memory.
+
+    Args:
+        model: name or weight file of a PatchScaler.
+        memory: made for it.
+        path: the file, which `upframe.load` and ``--model`` take; float16.
+
+    Raises:
+        UsageError: the model is no PatchScaler.
+        WeightsError: the model cannot be read, or the memory is of another.
+        OutputError: the file cannot be written.
+    """
+    system = _system(model)
+    system.set_memory(memory)
+    state = {k: v.half().contiguous() for k, v in system.state_dict().items()}
+    config = json.dumps(system.configuration())
+    about = {"format": "pt", "system": "patchscaler", "config": config}
+    try:
+        save_file(state, path, about)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"{path} cannot be written: {error}.", "Check the folder and the disk."
+        ) from error
+
+
 def _parts(model: str) -> tuple[Any, TextureClassifier, int]:
     """Autoencoder, classifier, and side of a patch in latents."""
     path = Path(model)
     if path.is_file() and _is_stage(path):
         stage = read_classifier(path)
         return stage.vae, stage.classifier, stage.patch
+    system = _system(model)
+    return system.vae, system.classifier, system.config.patch
+
+
+def _system(model: str) -> PatchScaler:
     system = load(model)
     if not isinstance(system, PatchScaler):
         raise UsageError(
             f"{model} is no PatchScaler; other systems have no texture memory.",
             "Name a PatchScaler, or a checkpoint of its texture classifier.",
         )
-    return system.vae, system.classifier, system.config.patch
+    return system
 
 
 def _is_stage(path: Path) -> bool:

@@ -19,7 +19,6 @@ Patch-DiT on top of it; of the classifier it says that it is frozen. Chosen here
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -250,13 +249,9 @@ class PatchScalerTask(nn.Module):
     def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What `upframe.systems.nano.build_patchscaler` takes, and the weights, rounded
         to float16."""
-        model, config = self.model, self.model.config
-        about = asdict(config) | {
-            "autoencoder": asdict(model.vae.config),
-            "memory": len(model.memory) if model.memory is not None else 0,
-        }
-        state = {k: v.half().contiguous() for k, v in model.state_dict().items()}
-        return about, state
+        state = self.model.state_dict()
+        rounded = {k: v.half().contiguous() for k, v in state.items()}
+        return self.model.configuration(), rounded
 
 
 class ClassifierStage(NamedTuple):
