@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import PixArtTransformer2DModel
+from diffusers import DPMSolverMultistepScheduler, PixArtTransformer2DModel
 from torch import Tensor
 
 import liftvsr_parts as parts
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
 from upframe.systems.components import file_sha256
-from upframe.systems.liftvsr import PIXART_XL_2, LiftVSR, sampling_times
+from upframe.systems.liftvsr import PIXART_XL_2, LiftVSR, _fill, sampling_times
 from upframe.systems.liftvsr_files import ADDED, CONFIG, LiftVSRConfig
-from upframe.systems.liftvsr_transformer import LiftTransformer
+from upframe.systems.liftvsr_transformer import LiftTransformer, noise_levels
 
 # diffusers' sampler on NumPy 2
 pytestmark = pytest.mark.filterwarnings(
@@ -217,6 +217,71 @@ def test_any_clip_comes_out_four_times_larger(
     assert out.shape == (1, frames, 3, 4 * height, 4 * width)
     assert out.min() >= 0
     assert out.max() <= 1
+
+
+def tiled(**config: Any) -> LiftVSR:
+    """Tiles of 8 latents."""
+    system = parts.system(colours="none", **config)
+    pixart = parts.pixart(sample_size=8)
+    pixart.load_state_dict(system.transformer.base_state())
+    made = LiftVSR(pixart, system.vae, system.config)
+    _fill(made.transformer, system.transformer.added_state())
+    return made.eval()
+
+
+def test_large_pictures_are_seen_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = tiled()
+    network, seen = system.transformer.forward, []
+
+    def watch(z: Tensor, *args: Any, **how: Any) -> Any:
+        seen.append(tuple(z.shape[-2:]))
+        return network(z, *args, **how)
+
+    monkeypatch.setattr(system.transformer, "forward", watch)
+    shape = (1, 2, 4, 10, 20)
+    condition, noise = normal(*shape), normal(*shape, seed=1)
+    with torch.no_grad():
+        out, cache = system.sample(condition, noise)
+        # in the second step the tile beside it knows, the first tile does not
+        condition[..., 16:] += 1
+        other, _ = system.sample(condition, noise)
+    assert out.shape == shape
+    assert len(system.tiles(10, 20)) == 6
+    assert set(seen) == {(6, 8)}
+    assert [held.shape[1] for held in cache] == [6 * 3 * 4] * 2
+    assert system.cached_tokens(80, 160) == system.cached_tokens(79, 153) == 72
+    assert torch.equal(out[..., :6], other[..., :6])
+    assert not torch.equal(out[..., 16:], other[..., 16:])
+
+
+def test_tiles_have_caches_of_their_own() -> None:
+    system = tiled(steps=1)
+    shape = (1, 2, 4, 8, 20)
+    one, two, noise = (normal(*shape, seed=n) for n in range(3))
+    with torch.no_grad():
+        _, cache = system.sample(one, noise)
+        wanted, _ = system.sample(two, noise, cache)
+        one[..., 16:] += 1
+        _, changed = system.sample(one, noise)
+        got, _ = system.sample(two, noise, changed)
+    assert torch.equal(got[..., :8], wanted[..., :8])
+    assert not torch.equal(got[..., 16:], wanted[..., 16:])
+
+
+def test_a_gain_of_one_says_what_is_to_be_added_to_the_condition() -> None:
+    system = parts.system(trained=False, steps=3, colours="none")
+    with torch.no_grad():
+        system.transformer.gain.fill_(1)
+        for weight in system.transformer.pixart.proj_out.parameters():
+            weight.zero_()
+        condition = normal(1, 2, 4, 6, 8)
+        out, _ = system.sample(condition, normal(1, 2, 4, 6, 8, seed=1))
+    torch.testing.assert_close(out, condition, rtol=0, atol=1e-3)
+
+
+def test_noise_levels_are_those_of_the_sampler() -> None:
+    levels = DPMSolverMultistepScheduler().alphas_cumprod
+    torch.testing.assert_close(noise_levels(), levels)
 
 
 def test_segments_know_of_those_before_through_the_cache_alone() -> None:

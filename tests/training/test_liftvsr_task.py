@@ -84,7 +84,7 @@ def learn(task: Any, low: Tensor, high: Tensor, steps: int, lr: float) -> list[f
         response = task.learn(low, high)
         loss = torch.stack(list(response.losses.values())).sum()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         seen.append(loss.item())
     return seen
@@ -170,7 +170,7 @@ def test_pictures_say_where_tokens_come_from() -> None:
     # half of the pairs of the first segment are a token apart
     torch.testing.assert_close(gap, torch.tensor((1 / 12) / 3))
     flows = [flow.clone().requires_grad_() for flow in still]
-    alignment_loss(flows, segments).backward()
+    alignment_loss(flows, segments).backward()  # type: ignore[no-untyped-call]
     first, second = flows[0].grad, flows[1].grad
     assert first is not None
     assert second is not None

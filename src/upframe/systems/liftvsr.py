@@ -19,10 +19,12 @@ zero; segments of 8 frames, in order; noise prediction, the head for its varianc
 asymmetric sampling, which lets a segment read a cache that was written at another time
 of the diffusion than it is at itself.
 
-Where the paper is silent, this was chosen. Nothing of it is measured yet:
+Where the paper is silent, this was chosen:
 
 * Condition: a patch embedding of its own for c, added to PixArt's, which is the same as
-  4 more channels of one embedding; begins at zero.
+  4 more channels of one embedding; begins at zero. Besides, a gain for each channel, at
+  zero in the beginning, adds the noise that there would be if c were clean: with a gain
+  of one the network says what is to be added to c.
 * Attention: `upframe.nn.temporal_attention`. As wide as PixArt, its heads, a
   feed-forward network of twice its width. Together with the cache this gives 1.06
   billion parameters in all; the paper's plot has about 1.0.
@@ -40,8 +42,12 @@ Where the paper is silent, this was chosen. Nothing of it is measured yet:
   zeros. T5-XXL, PixArt's text encoder, has 4.3 billion parameters and is not needed.
 * The last segment may be shorter. Segments do not overlap.
 * Sides are padded by their edge to whole patches, and cut again.
+* Pictures larger than PixArt's own are cut into tiles of that size, in latents, which
+  overlap by a quarter. The network sees one after the other, so that its time grows
+  with the picture and its memory does not; the noise that it predicts is blended before
+  each step of the sampler. Each tile has a cache of its own.
 
-Trained are LoRA, the condition's embedding and the branches.
+Trained are LoRA, the condition's embedding, the gain and the branches.
 """
 
 from __future__ import annotations
