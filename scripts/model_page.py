@@ -18,10 +18,13 @@ from upframe.weights.index import find_card
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("step", "loss", "lr", "psnr_y", "psnr_y_bicubic")
+PERCEIVED = ("lpips", "lpips_bicubic")
+"""Further columns, where a recipe has LPIPS."""
 TITLES = {
     "psnr_y": ("PSNR-Y, dB", ".2f"),
     "ssim_y": ("SSIM-Y", ".4f"),
     "lpips": ("LPIPS, lower is better", ".4f"),
+    "dists": ("DISTS, lower is better", ".4f"),
     "ewarp": ("warping error, lower is better", ".2f"),
 }
 """Scores of cards, and how they are printed."""
@@ -33,10 +36,12 @@ def write_curve(log: Path, curve: Path) -> None:
     for line in log.read_text().splitlines():
         event = json.loads(line)
         row = rows.setdefault(event["step"], {})
-        row.update({k: event[k] for k in COLUMNS if k in event})
+        row.update({k: event[k] for k in (*COLUMNS, *PERCEIVED) if k in event})
+    known = any(PERCEIVED[0] in row for row in rows.values())
+    columns = (*COLUMNS, *PERCEIVED) if known else COLUMNS
     curve.parent.mkdir(parents=True, exist_ok=True)
     with curve.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[step] for step in sorted(rows))
 
@@ -63,15 +68,40 @@ def score_table(card: ModelCard) -> list[str]:
 def curve_table(curve: Path) -> list[str]:
     with curve.open() as file:
         rows = [row for row in csv.DictReader(file) if row["psnr_y"]]
-    lines = ["| step | validation PSNR-Y | over bicubic |", "| --- | --- | --- |"]
+    perceived = bool(rows) and bool(rows[0].get("lpips"))
+    lines = [
+        "| step | validation PSNR-Y | over bicubic |"
+        + (" LPIPS | over bicubic |" if perceived else ""),
+        "| --- | --- | --- |" + (" --- | --- |" if perceived else ""),
+    ]
     for row in rows:
         gain = float(row["psnr_y"]) - float(row["psnr_y_bicubic"])
-        lines.append(f"| {row['step']} | {float(row['psnr_y']):.3f} | {gain:+.3f} |")
+        line = f"| {row['step']} | {float(row['psnr_y']):.3f} | {gain:+.3f} |"
+        if perceived:
+            gain = float(row["lpips"]) - float(row["lpips_bicubic"])
+            line += f" {float(row['lpips']):.4f} | {gain:+.4f} |"
+        lines.append(line)
     return lines
 
 
+FRAMES = {
+    "ultravsr": "Frames see those around them through modules along time.",
+    "oasis": "A few frames at a time see each other; neighbouring chunks overlap.",
+    "liftvsr": "Segments of frames are restored together, and each one hands a memory "
+    "to the next, up to a cut.",
+    "patchscaler": "Every frame is treated for itself; where it is hard takes more "
+    "steps, and that is held steady in time. `--keep-ratio` bounds the steps.",
+}
+"""How diffusion systems look at time."""
+
+
+def restores(card: ModelCard) -> bool:
+    """Whether it is trained on damage of every kind."""
+    return card.name.endswith("-real") or card.system in FRAMES
+
+
 def expectation(card: ModelCard) -> list[str]:
-    if card.name.endswith("-real"):
+    if restores(card):
         damage = (
             "It takes blur, noise, JPEG and video compression away and draws what is "
             "likely to have been there. Where nothing is wrong with the picture, the "
@@ -82,7 +112,9 @@ def expectation(card: ModelCard) -> list[str]:
             "It restores what bicubic shrinking took away and knows no other damage: "
             "noise, blur and compression stay, and may be sharpened with the rest."
         )
-    if card.lookahead is None:
+    if card.system in FRAMES:
+        frames = FRAMES[card.system]
+    elif card.lookahead is None:
         frames = "Every frame is treated for itself."
     else:
         frames = (
@@ -97,7 +129,9 @@ def expectation(card: ModelCard) -> list[str]:
 
 
 def page(card: ModelCard, curve: Path) -> str:
-    config = ", ".join(f"{k} {v}" for k, v in card.config.items())
+    plain = not any(isinstance(v, dict) for v in card.config.values())
+    config = ", ".join(f"{k} {v}" for k, v in card.config.items()) if plain else ""
+    runtime = "ONNX Runtime" if "onnx" in card.files else "torch"
     size = sum(file.bytes for file in card.files.values())
     lines = [
         f"# {card.name}",
@@ -108,11 +142,11 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| system | {card.system} ({config}) |",
+        f"| system | {card.system}{f' ({config})' if config else ''} |",
         f"| scale | {card.scale} |",
         f"| parameters | {card.parameters:,} |",
         f"| work | {card.gflops_per_megapixel:g} GFLOPs per million input pixels |",
-        f"| memory | {card.bytes_per_pixel} bytes per input pixel (ONNX Runtime) |",
+        f"| memory | {card.bytes_per_pixel} bytes per input pixel ({runtime}) |",
         f"| files | {', '.join(sorted(card.files))}; {size / 1e3:.0f} kB together |",
         f"| licence | {card.licence} |",
         f"| trained on | {card.data} |",
@@ -122,8 +156,8 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         *score_table(card),
         "",
-        "The validation clips are four of DAVIS with 30 frames each; neither they nor "
-        "the test sets were trained on.",
+        "The validation clips are four of DAVIS; neither they nor the test sets were "
+        "trained on.",
         "",
         "## What to expect",
         "",
@@ -131,7 +165,9 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "## Training curve",
         "",
-        "A few frames of each validation clip, shrunk by bicubic, averaged weights; "
+        "A few frames of each validation clip, "
+        + ("degraded" if card.system in FRAMES else "shrunk by bicubic")
+        + ", averaged weights; "
         f"all steps are in `{curve.relative_to(ROOT)}`.",
         "",
         *curve_table(curve),

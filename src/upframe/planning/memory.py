@@ -53,6 +53,10 @@ class ModelNumbers(Protocol):
         """``none`` where a frame cannot be cut."""
 
     @property
+    def base_bytes(self) -> int:
+        """What its libraries take beyond those of the engine."""
+
+    @property
     def bytes_per_pixel(self) -> int:
         """Peak working memory per input pixel."""
 

@@ -166,7 +166,8 @@ def make_plan(
     resized = (target.width, target.height) != native
     largest = max(native[0] * native[1], target.width * target.height)
 
-    fixed = BASE_BYTES + ENCODER_BYTES_PER_PIXEL * target.width * target.height
+    fixed = BASE_BYTES + model.base_bytes
+    fixed += ENCODER_BYTES_PER_PIXEL * target.width * target.height
     fixed += 2 * model.context * frame_in
     if resized:
         # the last resize holds its result and one picture between its two passes

@@ -69,6 +69,8 @@ class ModelCard(BaseModel):
     """Whether it draws noise: takes a seed."""
     tiling: Tiling = "pictures"
     """What can be done with frames that do not fit into memory."""
+    base_bytes: int = 0
+    """Memory that its libraries take besides, in bytes; 0 for those of the core."""
     bytes_per_pixel: int = 64
     """Peak working memory of the runtime per input pixel, measured, in bytes."""
     gflops_per_megapixel: float = 0.0

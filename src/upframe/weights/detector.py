@@ -30,6 +30,7 @@ class Needs:
     segment: int = 1
     seeded: bool = False
     tiling: Tiling = "pictures"
+    base_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""Put the averaged weights of a diffusion system among the bundled models.
+
+    python scripts/ship_nano.py runs/oasis-nano/last.ckpt \
+        --recipe recipes/oasis-nano.yaml --summary "..." --trained-on "..."
+
+Puts the checkpoint into the recipe's network, asks that for the finished system
+(``shipped``), and rounds its weights to float16; everything else is done with the file
+as it ships. Scores it on clips under real degradation, which
+``scripts/degrade_clips.py`` makes, and refuses it if weights of the same name ship
+that have a lower LPIPS. Writes ``<name>.safetensors`` and the card ``<name>.json`` to
+``src/upframe/weights/files``.
+
+DISTS needs weights that ``scripts/make_dists_weights.py`` makes; without them give
+``--metrics psnr,ssim,lpips``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from shipping import (
+    RESTORATION,
+    TestSet,
+    entry,
+    measure_memory,
+    put,
+    require_better,
+    score,
+)
+from torch import Tensor
+
+from upframe.training.networks import build_network
+from upframe.training.recipe import load_recipe
+from upframe.weights.checkpoints import read_checkpoint
+from upframe.weights.loading import describe_file
+
+SYSTEMS = ("ultravsr", "oasis", "liftvsr", "patchscaler")
+_SIZE = (160, 120)
+_FRAMES = 32
+"""Enough for every system to hold as much as it ever will."""
+
+
+def finished(
+    checkpoint: Path, recipe: Path
+) -> tuple[str, dict[str, str], dict[str, Tensor]]:
+    """Name, metadata and float16 weights of the system that a checkpoint holds."""
+    plan = load_recipe(recipe)
+    system = next((s for s in SYSTEMS if plan.system.name.startswith(s)), None)
+    network = build_network(plan.system).eval()
+    if system is None or not hasattr(network, "shipped"):
+        raise SystemExit(f"{recipe} trains {plan.system.name}, which does not ship")
+    network.load_state_dict(dict(read_checkpoint(checkpoint).state))
+    config, state = network.shipped()
+    about = {"format": "pt", "system": system, "config": json.dumps(config)}
+    halves = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in state.items()
+    }
+    for key, value in halves.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise SystemExit(f"{key} leaves the range of float16")
+    return plan.name, about, halves
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--name", help="of the model; the recipe's if left out")
+    parser.add_argument("--summary", required=True)
+    parser.add_argument("--trained-on", required=True)
+    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument("--real", type=Path, default=Path("runs/val_real"))
+    parser.add_argument("--metrics", default="psnr,ssim,lpips,dists")
+    parser.add_argument("--frames", type=int, help="of each clip that are scored")
+    args = parser.parse_args()
+
+    name, about, state = finished(args.checkpoint, args.recipe)
+    name = args.name or name
+    steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
+    with tempfile.TemporaryDirectory() as draft:
+        tensors = Path(draft) / f"{name}.safetensors"
+        save_file(state, tensors, metadata=about)
+        tensors.chmod(0o644)
+        paths = {"safetensors": tensors}
+        card = describe_file(tensors)
+        test = TestSet("val_real", args.real, "vid4", tuple(args.metrics.split(",")))
+        scores = score(tensors, [test], args.frames)
+        require_better(name, scores, RESTORATION)
+        card = card.model_copy(
+            update={
+                "summary": args.summary,
+                "licence": args.licence,
+                "files": {"safetensors": entry(tensors)},
+                "bytes_per_pixel": measure_memory(card, paths, _SIZE, _FRAMES),
+                "recipe": str(args.recipe),
+                "data": args.trained_on,
+                "steps": steps,
+                "scores": scores,
+            }
+        )
+        put(card, paths)
+    print(f"{name}: step {steps}, {card.files['safetensors'].bytes / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What the scripts that ship weights share: scores, judgement, memory, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from upframe.evaluation.evaluate import evaluate
+from upframe.weights.card import ModelCard, WeightFile
+from upframe.weights.index import FILES
+
+Scores = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Something to score on."""
+
+    name: str
+    folder: Path
+    protocol: str
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What makes weights better than others."""
+
+    test_set: str
+    score: str
+    higher: bool
+
+    def better(self, new: float, old: float) -> bool:
+        return new > old if self.higher else new < old
+
+
+FIDELITY = Judgement("val_video", "psnr_y", higher=True)
+RESTORATION = Judgement("val_real", "lpips", higher=False)
+
+# A process of its own, so that only the network is counted; as the engine does it.
+MEASURE = """
+import json, sys
+import numpy as np
+from pathlib import Path
+from upframe.runtimes.make import open_runtime
+from upframe.weights.card import ModelCard
+card = ModelCard.model_validate_json(sys.argv[1])
+paths = {k: Path(v) for k, v in json.loads(sys.argv[2]).items()}
+width, height, frames = json.loads(sys.argv[3])
+session = open_runtime(card, paths, device="cpu", threads=2).session()
+def memory(key):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(l.split()[1]) * 1024 for l in lines if l.startswith(key))
+rng = np.random.default_rng(0)
+before = memory("VmRSS")
+for _ in range(frames):
+    session.push(rng.random((height, width, 3), dtype=np.float32))
+session.flush()
+print((memory("VmHWM") - before) / (height * width))
+"""
+
+
+def entry(path: Path) -> WeightFile:
+    data = path.read_bytes()
+    return WeightFile(
+        name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)
+    )
+
+
+def score(weights: Path, sets: Iterable[TestSet], frames: int | None = None) -> Scores:
+    """Scores for the card: test set to metrics, with the bicubic baseline beside."""
+    scores: Scores = {}
+    for test in sets:
+        if not test.folder.is_dir():
+            raise SystemExit(f"{test.folder} is missing: no scores, nothing shipped")
+        found: dict[str, object] = {}
+        for title, model in (("", str(weights)), ("_bicubic", "bicubic")):
+            report = evaluate(
+                model=model,
+                data=test.folder,
+                protocol=test.protocol,
+                metrics=test.metrics,
+                frames=frames,
+            )
+            for metric, value in report.mean.items():
+                channel = "_y" if metric in ("psnr", "ssim") else ""
+                found[f"{metric}{channel}{title}"] = round(value, 4)
+        found["clips"] = len(report.clips)
+        found["frames"] = sum(clip.frames for clip in report.clips)
+        found["settings"] = report.settings
+        scores[test.name] = found
+        print(
+            test.name, {k: v for k, v in found.items() if k != "settings"}, flush=True
+        )
+    return scores
+
+
+def require_better(name: str, scores: Scores, judge: Judgement) -> None:
+    """Stop where weights of this name ship already and are as good."""
+    place = FILES / f"{name}.json"
+    if not place.exists():
+        return
+    old = json.loads(place.read_text())["scores"][judge.test_set]
+    new = float(str(scores[judge.test_set][judge.score]))
+    if not judge.better(new, old[judge.score]):
+        raise SystemExit(f"no better than what ships: {old}; nothing changed")
+
+
+def measure_memory(
+    card: ModelCard, paths: Mapping[str, Path], size: tuple[int, int], frames: int
+) -> int:
+    """Bytes per input pixel at most, while frames of ``size`` (width, height) run."""
+    files = json.dumps({kind: str(path) for kind, path in paths.items()})
+    run = json.dumps([*size, frames])
+    measured = subprocess.run(
+        [sys.executable, "-c", MEASURE, card.model_dump_json(), files, run],
+        check=True,
+        capture_output=True,
+    )
+    return round(float(measured.stdout))
+
+
+def put(card: ModelCard, paths: Mapping[str, Path]) -> None:
+    """Write files and card among the bundled models."""
+    FILES.mkdir(exist_ok=True)
+    for path in paths.values():
+        shutil.copy(path, FILES / path.name)
+    text = json.dumps(card.model_dump(), indent=2) + "\n"
+    (FILES / f"{card.name}.json").write_text(text)
