@@ -17,7 +17,7 @@ from upframe.export.recurrent import masked_path  # noqa: E402
 from upframe.planning.tiles import plan_tiles  # noqa: E402
 from upframe.runtimes.make import open_runtime  # noqa: E402
 from upframe.runtimes.tiling import TiledSession  # noqa: E402
-from upframe.systems.mia_vsr_lite_stream import SETTLE  # noqa: E402
+from upframe.systems.mia_vsr_lite_blocks import SETTLE  # noqa: E402
 from upframe.weights.loading import describe_file  # noqa: E402
 
 _PLAIN = '{"system": {"args": {"use_mask": false}}}'
@@ -92,7 +92,7 @@ def test_masks_are_told(plain):
     session = _open(plain, "onnx", keep=0.2).session()
     marks = [session.computed for frame in frames if session.push(frame)]
     assert [m.shape for (m,) in marks] == [(3, 3, 5)] * 5
-    assert [m[0].sum() for (m,) in marks] == [15, 3, 3, 3, 3]
+    assert [m[0].sum() for (m,) in marks] == [15, 4, 4, 4, 4]
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnx"])

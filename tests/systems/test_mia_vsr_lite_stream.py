@@ -8,13 +8,9 @@ from torch import Tensor
 
 from lite_networks import clip, lite
 from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.systems.mia_vsr_lite_stream import (
-    SETTLE,
-    Outcome,
-    StreamStep,
-    WholeStep,
-    restore,
-)
+from upframe.systems.mia_vsr_lite_blocks import SETTLE
+from upframe.systems.mia_vsr_lite_stream import BLOCK, Outcome, StreamStep, restore
+from upframe.systems.mia_vsr_lite_whole import WholeStep
 
 
 def _windows(frames: Tensor) -> list[Tensor]:
@@ -25,9 +21,13 @@ def _windows(frames: Tensor) -> list[Tensor]:
 
 
 def _run(
-    network: MIAVSRLite, frames: Tensor, keep: float, whole_maps: float = 2.0
+    network: MIAVSRLite,
+    frames: Tensor,
+    keep: float,
+    whole_maps: float = 2.0,
+    overwrite: bool = False,
 ) -> list[Outcome]:
-    step = StreamStep(network, whole_maps)
+    step = StreamStep(network, whole_maps, overwrite)
     memory = step.start(*frames.shape[2:])
     outcomes = []
     with torch.inference_mode():
@@ -69,7 +69,20 @@ def test_tiles_are_equal_to_whole_maps(masks: bool, keep: float) -> None:
     for one, other in zip(tiles, maps, strict=True):
         assert torch.equal(one.computed, other.computed)
     shares = torch.stack([o.computed[0].mean() for o in tiles[1:]])
-    assert (shares <= keep + 0.5 / 15).all()
+    half_a_block = (8 if masks else BLOCK) ** 2 / (24 * 40) / 2
+    assert (shares <= keep + half_a_block).all()
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_overwriting_the_memory_changes_nothing(masks: bool) -> None:
+    network = lite(use_mask=masks)
+    frames = clip(5, 3, 40, 56)
+    copies = _run(network, frames, 0.4)
+    over = _run(network, frames, 0.4, overwrite=True)
+    assert torch.equal(_pictures(copies), _pictures(over))
+    first, last = over[0].memory.inputs[-1], over[-1].memory.inputs[-1]
+    assert first.data_ptr() == last.data_ptr()
+    assert not torch.equal(copies[0].memory.inputs[-1], last)
 
 
 def test_the_whole_step_is_the_network() -> None:
@@ -114,23 +127,41 @@ def test_a_still_scene_comes_to_rest() -> None:
     assert -10 * error.log10() > 45
 
 
-def test_only_what_moves_and_its_neighbours_are_computed() -> None:
-    network = lite()
+@pytest.mark.parametrize(
+    ("masks", "rows", "columns"),
+    [(True, slice(1, 4), slice(3, 6)), (False, slice(0, 4), slice(2, 6))],
+)
+def test_only_what_moves_and_its_neighbours_are_computed(
+    masks: bool, rows: slice, columns: slice
+) -> None:
+    """Window (2, 4) moves: with masks 3x3 windows, without the four blocks of them."""
+    network = lite(use_mask=masks)
     frames = clip(1, 3, 48, 80).repeat(SETTLE + 3, 1, 1, 1)
     frames[SETTLE + 1, :, 17, 33] = 1 - frames[SETTLE + 1, :, 17, 33]
     computed = _run(network, frames, -1.0)[SETTLE + 1].computed[0].reshape(6, 10)
     wanted = torch.zeros(6, 10)
-    wanted[1:4, 3:6] = 1
+    wanted[rows, columns] = 1
     assert torch.equal(computed, wanted)
 
 
-def test_debt_makes_every_moving_window_come_to_its_turn() -> None:
-    network = lite()
-    frames = torch.rand(12, 3, 24, 40, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize(("masks", "share"), [(True, 12), (False, 3 * 4)])
+def test_debt_makes_every_moving_window_come_to_its_turn(
+    masks: bool, share: int
+) -> None:
+    network = lite(use_mask=masks)
+    frames = torch.rand(12, 3, 48, 80, generator=torch.Generator().manual_seed(1))
     outcomes = _run(network, frames, 0.2)
     computed = torch.stack([o.computed[0] for o in outcomes[1:]])
-    assert (computed.sum(dim=1) == 3).all()
+    assert (computed.sum(dim=1) == share).all()
     assert (computed.sum(dim=0) >= 1).all()
+
+
+def test_blocks_at_the_edges_count_by_their_pixels() -> None:
+    """Of 6 blocks that overlap on 24x40 pixels half of 960 pixels are 2, not 3."""
+    frames = torch.rand(3, 3, 24, 40, generator=torch.Generator().manual_seed(4))
+    outcomes = _run(lite(), frames, 0.5)
+    assert outcomes[0].computed[0].sum() == 15
+    assert all(4 < o.computed[0].sum() <= 8 for o in outcomes[1:])
 
 
 def test_what_is_dropped_moves_along() -> None:
@@ -159,4 +190,6 @@ def test_clips_with_a_keep_ratio() -> None:
     assert made.keep_ratios.tolist() == pytest.approx([4 / 9] * 4)
     with torch.inference_mode():
         out, _ = restore(network, frames[:, :, :, :16], 0.4)
+        small = network(frames[..., :5, :7])
     assert out.shape == (2, 3, 3, 64, 96)
+    assert small.shape == (2, 3, 3, 20, 28)

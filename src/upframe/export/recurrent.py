@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.systems.mia_vsr_lite_stream import Memory, StreamStep, WholeStep
+from upframe.systems.mia_vsr_lite_stream import Memory, StreamStep
+from upframe.systems.mia_vsr_lite_whole import WholeStep
 
 _SIZES = ((16, 24), (48, 40), (64, 72))
 """Heights and widths at which an export is compared with torch."""
@@ -41,10 +42,10 @@ def masked_path(path: Path) -> Path:
 class _Flat(nn.Module):
     """The masked step with its memory as single tensors."""
 
-    def __init__(self, step: StreamStep, deltas: int) -> None:
+    def __init__(self, step: StreamStep, memory: Memory) -> None:
         super().__init__()
         self.step = step
-        self.deltas = deltas
+        self.pairs, self.residuals = len(memory.inputs), len(memory.deltas)
 
     def forward(
         self,
@@ -54,9 +55,12 @@ class _Flat(nn.Module):
         keep_ratio: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        hidden, detail, entry, books, *rest = state
-        deltas, norms = rest[: self.deltas], rest[self.deltas :]
-        memory = Memory(hidden, detail, entry, tuple(deltas), tuple(norms), books)
+        hidden, detail, books, *rest = state
+        inputs, rest = rest[: self.pairs], rest[self.pairs :]
+        deltas, norms = rest[: self.residuals], rest[self.residuals :]
+        memory = Memory(
+            hidden, detail, books, tuple(inputs), tuple(deltas), tuple(norms)
+        )
         out = self.step(frames, first, refresh, keep_ratio, memory)
         return (out.picture, out.computed, *_flat(out.memory))
 
@@ -65,17 +69,19 @@ def _flat(memory: Memory) -> tuple[Tensor, ...]:
     return (
         memory.hidden,
         memory.detail,
-        memory.entry,
         memory.books,
+        *memory.inputs,
         *memory.deltas,
         *memory.norms,
     )
 
 
 def _names(memory: Memory) -> list[str]:
-    deltas = [f"delta_{i}" for i in range(len(memory.deltas))]
-    norms = [f"norm_{i}" for i in range(len(memory.norms))]
-    return ["hidden", "detail", "entry", "books", *deltas, *norms]
+    tables = {"input": memory.inputs, "delta": memory.deltas, "norm": memory.norms}
+    numbered = [
+        f"{name}_{i}" for name, some in tables.items() for i in range(len(some))
+    ]
+    return ["hidden", "detail", "books", *numbered]
 
 
 def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
@@ -94,8 +100,8 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
     memory = step.start(48, 64)
     names = _names(memory)
     frames, no = torch.rand(3, 48, 64, 3), torch.tensor(False)
-    pixels = {name: {0: "V" if name == "books" else "P"} for name in names}
-    pixels["books"] = {1: "V"}
+    pixels = {name: {0: "P"} for name in names}
+    pixels |= {"detail": {0: "N"}, "books": {1: "V"}}
     size = {"frames": {1: "H", 2: "W"}}
     _write(
         whole,
@@ -106,7 +112,7 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         opset,
     )
     _write(
-        _Flat(step, len(memory.deltas)),
+        _Flat(step, memory),
         (frames, no, no, torch.tensor(0.5), *_flat(memory)),
         masked_path(path),
         (

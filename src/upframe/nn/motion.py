@@ -55,11 +55,13 @@ def aligned_rows(motion: Tensor) -> Tensor:
         (B, h * w) int64: indices into the flattened (h, w) map; what would lie outside
         takes the nearest pixel inside.
     """
-    full = motion.repeat_interleave(PATCH, 1).repeat_interleave(PATCH, 2)
-    h, w = full.shape[1:3]
-    rows = torch.arange(h, device=motion.device)[:, None] + full[..., 0]
-    columns = torch.arange(w, device=motion.device) + full[..., 1]
-    return (rows.clamp(0, h - 1) * w + columns.clamp(0, w - 1)).flatten(1)
+    b, down, across = motion.shape[:3]
+    h, w = down * PATCH, across * PATCH
+    y = torch.arange(h, device=motion.device).view(down, PATCH, 1)
+    x = torch.arange(w, device=motion.device).view(across, PATCH)
+    rows = (y + motion[:, :, None, :, 0]).clamp(0, h - 1) * w
+    columns = (x + motion[..., None, 1]).clamp(0, w - 1)
+    return (rows[..., None] + columns[:, :, None]).view(b, h * w)
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
@@ -138,10 +140,12 @@ def _refine(here: Tensor, there: Tensor, start: Tensor) -> Tensor:
     places = rows[..., :, None] * w + columns[..., None, :]
     first = torch.arange(b, device=device).view(b, 1, 1, 1, 1) * (h * w)
     side = PATCH + 2 * _FINE
-    around = there.flatten()[(places + first).flatten()].view(-1, 1, side, side)
+    around = there.flatten().gather(0, (places + first).flatten())
+    around = around.view(-1, 1, side, side)
     apart = (_shifts(around, _FINE) - own.reshape(-1, 1, PATCH, PATCH)).abs()
     vectors = _vectors(_FINE, device)
-    total = start.reshape(-1, 1, 2) + vectors
-    cost = apart.mean(dim=(2, 3)) + _EFFORT * total.abs().sum(dim=2)
+    begin, step = start.reshape(-1, 2, 1).to(here), vectors.to(here).t()
+    total = (begin[:, 0] + step[0]).abs() + (begin[:, 1] + step[1]).abs()
+    cost = apart.mean(dim=(2, 3)) + _EFFORT * total
     best = cost.argmin(dim=1)
     return (start.reshape(-1, 2) + vectors[best]).view(b, down, across, 2)

@@ -1,7 +1,9 @@
 """ONNX Runtime with networks that walk along a clip: two graphs and a state.
 
 The graphs are those of ``upframe.export.recurrent``. The state stays in values of ONNX
-Runtime, which are handed from step to step without copies.
+Runtime, which are handed from step to step without copies. Tables into which a step
+only puts some rows are its input and its output at once: scattering then leaves out the
+copy of the rest. So a state that was given to a step is used up.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from upframe.runtimes.base import FloatFrame
 from upframe.runtimes.devices import cuda_index
 from upframe.runtimes.onnx import failure, load_network
 from upframe.runtimes.padding import is_finite, not_finite
-from upframe.runtimes.recurrent import Marks, RecurrentSession
+from upframe.runtimes.recurrent import WINDOW, Marks, RecurrentSession
 from upframe.weights.card import ModelCard
 
 State = dict[str, Any]
@@ -26,6 +28,8 @@ State = dict[str, Any]
 
 _FIXED = ("frames", "first", "refresh", "keep_ratio")
 _NEXT = "next_"
+_MOVED = ("hidden", "detail", "books")
+"""States that a step makes anew; all others are tables that it puts rows into."""
 
 
 class OnnxRecurrentRuntime:
@@ -76,7 +80,8 @@ class OnnxRecurrentRuntime:
 
     def start(self, height: int, width: int) -> State:
         """Zeros."""
-        sides = {"P": height * width + 1, "V": height // 8 * (width // 8)}
+        pixels = height * width
+        sides = {"P": pixels + 1, "N": pixels, "V": pixels // WINDOW**2}
         return {
             name: _value(
                 np.zeros([sides.get(side, side) for side in shape], np.float32)
@@ -94,7 +99,7 @@ class OnnxRecurrentRuntime:
             "hidden": state["hidden"],
         }
         picture, hidden = self._run(
-            self._whole, ["upscaled", f"{_NEXT}hidden"], feed, frames
+            self._whole, ["upscaled", f"{_NEXT}hidden"], feed, {}, frames
         )
         return self._picture(picture), {**state, "hidden": hidden}
 
@@ -114,21 +119,43 @@ class OnnxRecurrentRuntime:
             "keep_ratio": _value(np.array(keep_ratio, np.float32)),
             **state,
         }
-        names = ["upscaled", "computed", *(_NEXT + name for name in state)]
-        picture, computed, *after = self._run(self._masked, names, feed, frames)
-        height, width = (side // 8 for side in frames.shape[1:3])
+        tables = {k: v for k, v in state.items() if k not in _MOVED}
+        names = ["upscaled", "computed", *(_NEXT + name for name in _MOVED)]
+        picture, computed, *moved = self._run(
+            self._masked, names, feed, {_NEXT + k: v for k, v in tables.items()}, frames
+        )
+        height, width = (side // WINDOW for side in frames.shape[1:3])
         marks: Marks = computed.numpy().reshape(-1, height, width)
-        return self._picture(picture), marks, dict(zip(state, after, strict=True))
+        after = {**dict(zip(_MOVED, moved, strict=True)), **tables}
+        return self._picture(picture), marks, after
 
     def _run(
         self,
         network: onnxruntime.InferenceSession,
         names: list[str],
         feed: dict[str, Any],
+        into: dict[str, Any],
         frames: FloatFrame,
     ) -> list[Any]:
+        """Run a graph.
+
+        Args:
+            network: the graph.
+            names: outputs to return.
+            feed: inputs.
+            into: further outputs, and the values that they are written to.
+            frames: for the message, if it fails.
+        """
+        binding = network.io_binding()
         try:
-            results: list[Any] = network.run_with_ort_values(names, feed)
+            for name, value in feed.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in names:
+                binding.bind_output(name)
+            for name, value in into.items():
+                binding.bind_ortvalue_output(name, value)
+            network.run_with_iobinding(binding)
+            results: list[Any] = binding.get_outputs()[: len(names)]
         except Exception as error:  # its errors share no base class
             raise failure(error, self.card, frames[0], self.device) from error
         return results

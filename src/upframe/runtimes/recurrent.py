@@ -1,8 +1,8 @@
 """Sessions of networks that walk forward along a clip, with one frame of look-ahead.
 
-Where nothing moves, and below a keep ratio, such a network leaves windows of 8×8 pixels
-uncomputed. That needs a memory of every layer, which costs where everything moves; so a
-session chooses, from the frames alone, between the whole step and the masked one.
+Where nothing moves, and below a keep ratio, such a network leaves blocks uncomputed.
+That needs a memory of every layer, which costs where everything moves; so a session
+chooses, from the frames alone, between the whole step and the masked one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,19 @@ State = Any
 
 WINDOW = 8
 """Side of a window in pixels."""
-WHOLE_FROM = 0.7
-"""Share of windows from which computing everything takes less time; measured."""
+BLOCK = 2
+"""Side of what a network without learned masks computes or not, in windows."""
+WHOLE_FROM = 0.8
+"""Share of a frame from which computing everything takes less time; measured for what
+ships, with ONNX Runtime, in docs/notes/mia-vsr-cpu.md."""
 _PATIENCE = 8
 """Whole steps after a masked one that computed more than that."""
 
 
 class Steps(Protocol):
     """The two steps of a network on a device.
+
+    A state that was given to a step is used up: the next one may be written over it.
 
     Raises:
         RuntimeFailure: the network fails or gives NaN.
@@ -160,11 +165,14 @@ class RecurrentSession:
             return self._ratio >= WHOLE_FROM
         if self._learned:
             return self._patience > 0
-        height, width = moved.shape[:2]
-        windows = moved.reshape(height // WINDOW, WINDOW, width // WINDOW, -1)
-        stirred = np.pad(windows.any(axis=(1, 3)), 1)
+        height, width = (side // WINDOW for side in moved.shape[:2])
+        windows = moved.reshape(height, WINDOW, width, -1).any(axis=(1, 3))
+        # a window is computed if it or a neighbour moves, and its block with it
+        stirred = np.pad(windows, ((1, 1 + height % BLOCK), (1, 1 + width % BLOCK)))
         down = stirred[:-2] | stirred[1:-1] | stirred[2:]
-        return bool((down[:, :-2] | down[:, 1:-1] | down[:, 2:]).mean() > WHOLE_FROM)
+        due = down[:, :-2] | down[:, 1:-1] | down[:, 2:]
+        blocks = due.reshape(due.shape[0] // BLOCK, BLOCK, due.shape[1] // BLOCK, -1)
+        return bool(blocks.any(axis=(1, 3)).mean() > WHOLE_FROM)
 
     def _mark(self, value: float) -> Marks:
         assert self._now is not None

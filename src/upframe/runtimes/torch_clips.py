@@ -52,10 +52,13 @@ class TorchRecurrentRuntime:
         self.card = card
         self.device = place(device, threads)
         self._ratio = keep_ratio
-        from upframe.systems.mia_vsr_lite_stream import StreamStep, WholeStep
+        from upframe.systems.mia_vsr_lite_stream import StreamStep
+        from upframe.systems.mia_vsr_lite_whole import WholeStep
 
         network = network.to(self.device).eval()
-        self._masked = StreamStep(network, whole_maps=WHOLE_FROM).to(self.device)
+        self._masked = StreamStep(network, whole_maps=WHOLE_FROM, overwrite=True).to(
+            self.device
+        )
         self._whole = WholeStep(network).to(self.device)
 
     def session(self) -> RecurrentSession:

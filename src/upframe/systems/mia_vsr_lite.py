@@ -289,8 +289,9 @@ class MIAVSRLite(nn.Module):
         t, h, w = frames.shape[1], *frames.shape[-2:]
         whole = extend(frames, h + -h % PATCH, w + -w % PATCH)
         if not self.training and self.keep_ratio not in (None, 1):
-            from upframe.systems.mia_vsr_lite_stream import restore
+            from upframe.systems.mia_vsr_lite_stream import BLOCK, restore
 
+            whole = extend(whole, *(max(BLOCK, side) for side in whole.shape[-2:]))
             out, shares = restore(self, whole, self.keep_ratio)
             return Restored(out[..., : h * SCALE, : w * SCALE], shares)
         state: State | None = None
