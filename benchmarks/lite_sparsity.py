@@ -1,16 +1,24 @@
-"""What skipping windows saves in MIA-VSR lite: whole steps, one run, in turns.
+"""What skipping saves in MIA-VSR lite, and what it costs: one run, in turns.
 
-    python benchmarks/lite_sparsity.py [--model mia-vsr-xs] [--size 180x144]
+    python -m benchmarks.lite_sparsity [--model mia-vsr-xs] [--size 180x144]
                                        [--rounds 8] [--threads 2] [--torch]
-                                       [--clock processor]
+                                       [--clock processor] [--data DIR]
 
-Sessions of ONNX Runtime with keep ratios, and of torch if asked, get the same frames
-one by one; each round gives every session one frame. The moving clip slides over a
-texture by a pixel a frame; the still one repeats a frame; in ``corner`` a sixteenth of
-the picture moves. A scene's first frames, before it comes to rest, are not counted.
-Prints the median of the time per frame and how much faster than computing everything it
-is; on a shared machine only the ratios mean anything, and on a crowded one only those
-of the processor's time with one thread.
+Time: sessions of ONNX Runtime with keep ratios, and of torch if asked, get the same
+frames one by one; each round gives every session one frame. The moving clip slides over
+a texture by a pixel a frame; in ``corner`` a sixteenth of the picture moves. The median
+of the time per frame, and how much faster than computing everything it is; the frames
+until a scene comes to rest are not counted. On a shared machine only the ratios mean
+anything, and on a crowded one only those of the processor's time with one thread.
+
+Scenes that stand still: ``--rounds`` frames of a still picture and of one whose corner
+moves, at the default keep ratio; the PSNR of each frame to what the same network gives
+when it computes everything, in dB of all channels, the lowest; and the time of the
+whole scene, its first frames too. The picture is the first one of ``--data``, else the
+texture.
+
+With ``--data``, a folder with ``gt/<clip>/``: PSNR-Y of its clips, and what a keep
+ratio loses of it against computing everything.
 """
 
 from __future__ import annotations
@@ -20,30 +28,139 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from upframe.datasets.pictures import read_picture
 from upframe.engine.models import resolve_model
+from upframe.evaluation.evaluate import evaluate
 from upframe.export.onnx import export_recurrent
+from upframe.nn.resize import imresize
 from upframe.planning.sizes import parse_wh
+from upframe.runtimes.base import Session
 from upframe.runtimes.make import open_runtime
 from upframe.systems.mia_vsr_lite import MIAVSRLite
 from upframe.weights.loading import load
+
+Clip = NDArray[np.float32]
+"""(frames, h, w, 3) in [0, 1]."""
 
 _REST = 6
 """Frames until a still scene has come to rest, and a little more."""
 
 
-def clips(frames: int, width: int, height: int) -> dict[str, np.ndarray]:
-    """(frames, h, w, 3) of 8 bits, by name."""
+@dataclass(frozen=True)
+class Case:
+    """A session to time."""
+
+    runtime: str
+    keep_ratio: float | None
+    clip: str
+
+
+CASES = {
+    "whole": Case("onnx", 1.0, "moving"),
+    "keep 0.5": Case("onnx", 0.5, "moving"),
+    "keep 0.1": Case("onnx", 0.1, "moving"),
+    "default, moving": Case("onnx", None, "moving"),
+    "default, a corner moves": Case("onnx", None, "corner"),
+    "default, still": Case("onnx", None, "still"),
+    "torch, whole": Case("torch", 1.0, "moving"),
+    "torch, keep 0.5": Case("torch", 0.5, "moving"),
+    "torch, keep 0.1": Case("torch", 0.1, "moving"),
+}
+
+
+def clips(frames: int, width: int, height: int) -> dict[str, Clip]:
+    """By name: a texture that moves, all of it, its corner, or not at all."""
     rng = np.random.default_rng(0)
-    wide = rng.integers(0, 256, (height, width + frames, 3)).astype(np.float32) / 255
+    levels = rng.integers(0, 256, (height, width + frames, 3)).astype(np.float32)
+    wide = levels / np.float32(255)
     moving = np.stack([wide[:, i : i + width] for i in range(frames)])
-    still = np.repeat(moving[:1], frames, axis=0)
+    return {"moving": moving, **scenes(wide, frames, width)}
+
+
+def scenes(wide: NDArray[np.float32], frames: int, width: int) -> dict[str, Clip]:
+    """A picture (h, more than width, 3) that stands still, and whose corner moves."""
+    height = wide.shape[0] // 4
+    still = np.repeat(wide[None, :, :width], frames, axis=0)
     corner = still.copy()
-    corner[:, : height // 4, : width // 4] = moving[:, : height // 4, : width // 4]
-    return {"moving": moving, "still": still, "corner": corner}
+    for i, frame in enumerate(corner):
+        at = i % (wide.shape[1] - width // 4)
+        frame[:height, : width // 4] = wide[:height, at : at + width // 4]
+    return {"still": still, "corner": corner}
+
+
+def time_steps(
+    sessions: dict[str, Session],
+    cases: dict[str, Case],
+    footage: dict[str, Clip],
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Median seconds per frame."""
+    times: dict[str, list[float]] = {title: [] for title in sessions}
+    for i in range(len(footage["moving"])):
+        for title, session in sessions.items():
+            frame = footage[cases[title].clip][i]
+            began = clock()
+            session.push(frame)
+            if i > _REST:
+                times[title].append(clock() - began)
+    return {title: statistics.median(spent) for title, spent in times.items()}
+
+
+def compare(
+    whole: Session, default: Session, clip: Clip, clock: Callable[[], float]
+) -> dict[str, float]:
+    """What the default gives and takes on a scene, against computing everything."""
+    spent = [0.0, 0.0]
+    pictures: list[list[NDArray[np.float32]]] = [[], []]
+    for frame in [*clip, None]:
+        for i, session in enumerate((whole, default)):
+            began = clock()
+            made = session.flush() if frame is None else session.push(frame)
+            spent[i] += clock() - began
+            pictures[i] += made
+    errors = [
+        float(np.square(one - other).mean())
+        for one, other in zip(*pictures, strict=True)
+    ]
+    return {
+        "frames": len(clip),
+        "psnr_to_whole": round(-10 * np.log10(max(max(errors), 1e-12)), 1),
+        "faster_than_whole": round(spent[0] / spent[1], 2),
+    }
+
+
+def first_picture(data: Path) -> NDArray[np.float32]:
+    """(h, w, 3): the first frame of a folder's first clip, shrunk."""
+    path = min(p for p in (data / "gt").glob("*/*") if p.is_file())
+    small = imresize(read_picture(path) / 255, scale=1 / 4).clip(0, 1)
+    levels: NDArray[np.float32] = np.rint(small * 255).astype(np.float32)
+    return levels / np.float32(255)
+
+
+def loss(model: str, data: Path, threads: int) -> dict[str, float]:
+    """PSNR-Y in dB by keep ratio, and what is lost of it."""
+    ratios = {"default": None, "1": 1.0, "0.5": 0.5, "0.1": 0.1}
+    scores = {
+        title: evaluate(
+            model=model,
+            data=data,
+            protocol="vid4",
+            metrics=["psnr"],
+            threads=threads,
+            keep_ratio=ratio,
+        ).mean["psnr"]
+        for title, ratio in ratios.items()
+    }
+    found = {f"psnr_y keep {k}": round(v, 3) for k, v in scores.items()}
+    lost = {k: round(scores["1"] - v, 3) for k, v in scores.items() if k != "1"}
+    return found | {f"lost by {k}": v for k, v in lost.items()}
 
 
 def main() -> None:
@@ -54,62 +171,63 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
     clock = time.process_time if arguments.clock == "processor" else time.perf_counter
     width, height = parse_wh(arguments.size)
-    footage = clips(arguments.rounds + _REST + 2, width, height)
     model = resolve_model("balanced", arguments.model)
+    cases = {k: c for k, c in CASES.items() if arguments.torch or c.runtime == "onnx"}
     with tempfile.TemporaryDirectory() as name:
         files = dict(model.files)
         if "onnx" not in files:
             network = load(arguments.model)
             assert isinstance(network, MIAVSRLite)
             files |= export_recurrent(network, Path(name) / "w.onnx").files
-        cases: list[tuple[str, str, float | None, str]] = [
-            ("whole", "onnx", 1.0, "moving"),
-            ("keep 0.5", "onnx", 0.5, "moving"),
-            ("keep 0.1", "onnx", 0.1, "moving"),
-            ("default, moving", "onnx", None, "moving"),
-            ("default, a corner moves", "onnx", None, "corner"),
-            ("default, still", "onnx", None, "still"),
-        ]
-        if arguments.torch:
-            cases += [
-                ("torch, whole", "torch", 1.0, "moving"),
-                ("torch, keep 0.1", "torch", 0.1, "moving"),
-            ]
-        sessions = {
-            title: open_runtime(
+
+        def session(runtime: str, keep_ratio: float | None) -> Session:
+            return open_runtime(
                 model.card,
                 files,
-                runtime=kind,
+                runtime=runtime,
                 threads=arguments.threads,
-                keep_ratio=ratio,
+                keep_ratio=keep_ratio,
             ).session()
-            for title, kind, ratio, _ in cases
-        }
-        times: dict[str, list[float]] = {title: [] for title in sessions}
-        for i in range(len(footage["moving"])):
-            for title, _, _, clip in cases:
-                began = clock()
-                sessions[title].push(footage[clip][i])
-                if i > _REST:
-                    times[title].append(clock() - began)
-    median = {title: statistics.median(spent) for title, spent in times.items()}
-    print(
-        json.dumps(
-            {
-                "model": arguments.model,
-                "input": [height, width],
-                "threads": arguments.threads,
-                "ms_per_frame": {k: round(1e3 * v, 1) for k, v in median.items()},
-                "faster_than_whole": {
-                    k: round(median["whole"] / v, 2) for k, v in median.items()
-                },
-            },
-            indent=1,
+
+        median = time_steps(
+            {title: session(c.runtime, c.keep_ratio) for title, c in cases.items()},
+            cases,
+            clips(arguments.rounds + _REST + 2, width, height),
+            clock,
         )
-    )
+        if arguments.data is None:
+            still = clips(arguments.rounds, width, height)
+        else:
+            wide = first_picture(arguments.data)
+            still = scenes(wide, arguments.rounds, wide.shape[1] * 3 // 4)
+        whole = session("onnx", 1.0)
+        stands = {
+            title: compare(whole, session("onnx", None), still[title], clock)
+            for title in ("still", "corner")
+        }
+    report = {
+        "model": arguments.model,
+        "input": [height, width],
+        "threads": arguments.threads,
+        "ms_per_frame": {k: round(1e3 * v, 1) for k, v in median.items()},
+        "faster_than_whole": {
+            k: round(median["whole"] / v, 2) for k, v in median.items()
+        },
+        "scenes_default": stands,
+    }
+    if arguments.torch:
+        report["torch_faster_than_torch_whole"] = {
+            k: round(median["torch, whole"] / v, 2)
+            for k, v in median.items()
+            if k.startswith("torch")
+        }
+    if arguments.data is not None:
+        report["quality"] = loss(arguments.model, arguments.data, arguments.threads)
+    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
