@@ -61,7 +61,7 @@ LIFTVSR: dict[str, Any] = {
         "cross_attention_dim": 24,
         "caption_channels": 10,
         "patch_size": 1,
-        "sample_size": 8,
+        "sample_size": 32,
         "use_additional_conditions": False,
     },
     "liftvsr": {"segment": 4, "steps": 2, "start": 300, "rank": 0},

@@ -58,8 +58,8 @@ def reference(run, tmp_path_factory):
 
     def whole(name):
         if name not in made:
+            run(name, folder / f"{name}.mkv")
             made[name] = folder / f"{name}.mkv"
-            run(name, made[name])
         return made[name]
 
     return whole

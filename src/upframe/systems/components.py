@@ -12,12 +12,26 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
+
+
+class PinnedConfig(BaseModel):
+    """What a system's own file says: its configuration, and which files are its."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the components' files by path."""
+
+
+Config = TypeVar("Config", bound=PinnedConfig)
 
 _PATTERNS = ("*.json", "*.safetensors")
 
@@ -112,6 +126,63 @@ def check_files(folder: Path, pins: Mapping[str, str]) -> None:
                 f"{path} is not the file that was pinned: its SHA-256 differs.",
                 "Copy or fetch it again, or pin the file that is meant.",
             )
+
+
+def read_config(
+    kind: type[Config], path: Path, parts: tuple[str, ...], *, maker: str, origin: str
+) -> Config:
+    """A system's configuration.
+
+    Args:
+        kind: its class.
+        path: the file.
+        parts: that must be pinned: files, and folders, which end in ``/``.
+        maker: class of the system, which wrote the folder.
+        origin: its method that begins from other weights.
+
+    Raises:
+        WeightsError: it is missing, is not valid, or pins not all parts.
+    """
+    try:
+        config = kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read: {error.strerror}.",
+            f"Name a folder that {maker}.save_pretrained wrote; begin with {origin}.",
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise WeightsError(
+            f"{path} is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}.",
+            "Copy the folder again, or update upframe.",
+        ) from error
+    for part in parts:
+        if not any(name.startswith(part) for name in config.files):
+            raise WeightsError(
+                f"{path} names no files of {part.rstrip('/')}.",
+                f"Write the folder with {maker}.save_pretrained.",
+            )
+    return config
+
+
+def write_config(config: PinnedConfig, path: Path, parts: tuple[str, ...]) -> None:
+    """Write a system's configuration, pinning the files that lie beside it.
+
+    Args:
+        config: what it says.
+        path: the file.
+        parts: as for `read_config`; all files of a folder are pinned.
+    """
+    folder = path.parent
+    written: list[Path] = []
+    for part in parts:
+        written += (folder / part).iterdir() if part.endswith("/") else [folder / part]
+    files = {
+        file.relative_to(folder).as_posix(): file_sha256(file)
+        for file in sorted(written)
+    }
+    pinned = config.model_copy(update={"files": files})
+    path.write_text(pinned.model_dump_json(indent=1) + "\n")
 
 
 def read_component(kind: type[Any], folder: Path, name: str, dtype: torch.dtype) -> Any:

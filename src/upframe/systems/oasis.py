@@ -59,7 +59,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -67,11 +67,13 @@ from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, Weight
 from upframe.nn.head_routing import Routing
 from upframe.nn.noise import frame_noise
 from upframe.systems.components import (
+    PinnedConfig,
     check_files,
     describe_component,
-    file_sha256,
     find_folder,
     read_component,
+    read_config,
+    write_config,
 )
 from upframe.systems.oasis_attention import global_routing, route
 from upframe.systems.oasis_decoders import make_decoder
@@ -85,6 +87,7 @@ except ImportError as error:
 # Shape letters: B clips, T frames, h w size of the input, C channels, L latent frames.
 
 CONFIG, ROUTING, PROMPT = "oasis.json", "routing.json", "prompt.safetensors"
+_PARTS = (ROUTING, PROMPT, "transformer/", "vae/")
 _AUTOENCODERS: Mapping[str, type[Any]] = {
     kind.__name__: kind for kind in (AutoencoderKLWan, AutoencoderKL)
 }
@@ -103,12 +106,9 @@ WAN_1_3B: Mapping[str, Any] = {
 """Wan2.1-T2V-1.3B; the rest is diffusers' default. OASIS has 48 input channels."""
 
 
-class OasisConfig(BaseModel):
+class OasisConfig(PinnedConfig):
     """What ``oasis.json`` says beside the components."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1] = 1
     scale: int = Field(default=4, ge=1)
     """Output size over input size; divides the decoder's factor."""
     timestep: float = Field(default=399.0, ge=0, le=1000)
@@ -117,8 +117,6 @@ class OasisConfig(BaseModel):
     guess: GuessConfig | None = None
     """Convolutions that the transformer's output is added to; None for none."""
     autoencoder: Literal["AutoencoderKLWan", "AutoencoderKL"] = "AutoencoderKLWan"
-    files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the components' files by path."""
 
 
 @dataclass(frozen=True)
@@ -494,18 +492,8 @@ class OASIS(nn.Module):
         self.vae.save_pretrained(folder / "vae")
         self.routing.save(folder / ROUTING)
         save_file({"prompt": self.prompt.contiguous()}, folder / PROMPT)
-        written = [
-            folder / ROUTING,
-            folder / PROMPT,
-            *(folder / "transformer").iterdir(),
-            *(folder / "vae").iterdir(),
-        ]
-        files = {
-            path.relative_to(folder).as_posix(): file_sha256(path)
-            for path in sorted(written)
-        }
-        config = self.config.model_copy(update={"autoencoder": name, "files": files})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n")
+        config = self.config.model_copy(update={"autoencoder": name})
+        write_config(config, folder / CONFIG, _PARTS)
 
 
 def input_channels(scale: int, spatial: int, temporal: int) -> int:
@@ -608,23 +596,4 @@ def _require_finite(x: Tensor, what: str) -> None:
 
 
 def _read_config(path: Path) -> OasisConfig:
-    try:
-        config = OasisConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be read: {error.strerror}.",
-            "Name a folder that OASIS.save_pretrained wrote; begin with from_wan.",
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise WeightsError(
-            f"{path} is not valid: {'.'.join(map(str, first['loc']))}: {first['msg']}.",
-            "Copy the folder again, or update upframe.",
-        ) from error
-    for part in (ROUTING, PROMPT, "transformer/", "vae/"):
-        if not any(name.startswith(part) for name in config.files):
-            raise WeightsError(
-                f"{path} names no files of {part.rstrip('/')}.",
-                "Write the folder with OASIS.save_pretrained.",
-            )
-    return config
+    return read_config(OasisConfig, path, _PARTS, maker="OASIS", origin="from_wan")
