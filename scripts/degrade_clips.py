@@ -2,6 +2,7 @@
 
     python scripts/degrade_clips.py ../shared/data/val_video/gt runs/val_real --seed 0
 
+Takes folders of pictures and of videos; ``--frames`` takes the first ones of each clip.
 Writes ``OUT/gt/<clip>/*.png`` (cropped to whole low-resolution pixels) and
 ``OUT/lq/<clip>/*.png``, which ``upframe evaluate --data OUT`` takes. Blur, noise, JPEG
 and video compression walk slowly through each clip; the seed and the clip's place among
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from upframe.datasets.pictures import list_pictures, read_picture
+from upframe.datasets.layouts import open_footage
 from upframe.degradations.bicubic import crop_to_multiple
 from upframe.degradations.ranges import RealConfig
 from upframe.degradations.registry import degrade
@@ -28,20 +29,22 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--frames", type=int, help="default: all")
     args = parser.parse_args()
     config = RealConfig(name="real", temporal="walk")
-    folders = sorted(p for p in args.clips.iterdir() if p.is_dir())
-    for number, folder in enumerate(folders):
-        files = list_pictures(folder)
-        high = np.stack([crop_to_multiple(read_picture(f), args.scale) for f in files])
+    for number, clip in enumerate(open_footage(args.clips)):
+        assert clip.low is not None
+        frames = clip.low.first(args.frames or len(clip))
+        high = np.stack([crop_to_multiple(frame, args.scale) for frame in frames])
         rng = np.random.default_rng([args.seed, number])
         low = degrade(config, high, args.scale, rng)
-        for side, frames in (("gt", high), ("lq", low)):
-            place = args.out / side / folder.name
+        for side, pictures in (("gt", high), ("lq", low)):
+            place = args.out / side / clip.name
             place.mkdir(parents=True, exist_ok=True)
-            for file, frame in zip(files, frames, strict=True):
-                Image.fromarray(frame).save(place / f"{file.stem}.png")
-        print(f"{folder.name}: {len(files)} frames", flush=True)
+            for index, picture in enumerate(pictures):
+                name = Path(clip.low.name(index)).stem
+                Image.fromarray(picture).save(place / f"{name}.png")
+        print(f"{clip.name}: {len(frames)} frames", flush=True)
 
 
 if __name__ == "__main__":

@@ -127,6 +127,9 @@ def test_the_routing_of_the_model_does_not_matter(model: Path, clips: Path) -> N
 def test_a_weight_file_is_a_model_too(clips: Path, tmp_path: Path) -> None:
     file = nano_parts.save(tmp_path, "oasis")
     found = calibrate(file, clips, window=(1, 3, 3), frames=2, threads=1)
+    part = calibrate(file, clips, window=(1, 3, 3), frames=2, patch=8, threads=1)
+    assert part.calibration is not None
+    assert part.calibration.tokens == (2, 2, 2)
     assert found.calibration is not None
     assert found.calibration.tokens == (2, 4, 5)
     network = load(file)

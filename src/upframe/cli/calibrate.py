@@ -43,6 +43,14 @@ def calibrate(
         typer.Option(help="Share of heads that become local, instead."),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Of each clip.")] = 33,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Side of the square in the middle of the frames that is looked at; "
+            "for models that were trained on patches. Default: whole frames.",
+        ),
+    ] = None,
     queries: Annotated[
         int, typer.Option(min=1, help="Tokens measured in each clip and layer.")
     ] = 1024,
@@ -76,6 +84,7 @@ def calibrate(
         threshold=threshold,
         local_share=local_share,
         frames=frames,
+        patch=patch,
         queries=queries,
         device=device,
         threads=threads,

@@ -34,6 +34,7 @@ def calibrate(
     threshold: float | None = None,
     local_share: float | None = None,
     frames: int = 33,
+    patch: int | None = None,
     queries: int = 1024,
     device: str = "cpu",
     threads: int | None = None,
@@ -53,6 +54,9 @@ def calibrate(
             None for `THRESHOLD`.
         local_share: share of heads that become local, instead of a threshold.
         frames: the first of each clip.
+        patch: side in pixels of the square in the middle of the frames that is looked
+            at; None for whole frames. Attention of a model that was trained on patches
+            is spread thin over more tokens than it has ever seen.
         queries: tokens of each clip whose attention is measured in each layer.
         device: cpu or cuda[:N].
         threads: of the CPU; None for all cores.
@@ -73,9 +77,10 @@ def calibrate(
             "Heads are chosen by a threshold or by a share, not by both.",
             "Leave one away.",
         )
-    if frames < 1 or queries < 1:
+    if min(frames, queries, 1 if patch is None else patch) < 1:
         raise UsageError(
-            f"{frames} frames and {queries} queries measure nothing.",
+            f"{frames} frames of {patch or 'all'} pixels and {queries} queries measure "
+            "nothing.",
             "Give at least one of each.",
         )
     span = check_window(window)
@@ -86,7 +91,8 @@ def calibrate(
         for number, clip in enumerate(clips, 1):
             if progress is not None:
                 progress(f"{number}/{len(clips)} {clip.name}")
-            system.latents(_read(clip, frames, system.scale).to(where))
+            frames_of_clip = _read(clip, frames, system.scale)
+            system.latents(_middle(frames_of_clip, patch).to(where))
     divergences = found.mean()
     if local_share is not None:
         limit = threshold_for(divergences, local_share)
@@ -117,6 +123,15 @@ def _open(model: str | Path, commit: str | None, offline: bool) -> OASIS:
             "Name an OASIS model.",
         )
     return network
+
+
+def _middle(frames: torch.Tensor, side: int | None) -> torch.Tensor:
+    """A square of (..., h, w), or what there is of it."""
+    if side is None:
+        return frames
+    height, width = frames.shape[-2:]
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    return frames[..., top : top + side, left : left + side]
 
 
 def _read(clip: Clip, most: int, scale: int) -> torch.Tensor:
