@@ -11,7 +11,10 @@ Two graphs make a model:
   all windows, as the first step must), ``keep_ratio`` (the largest share of windows to
   compute; below 0 all that are not settled) and, beside ``hidden``, what
   ``upframe.systems.mia_vsr_lite_stream.Memory`` holds, zeros at first; also gives
-  ``computed`` (1 + groups, windows) and ``next_`` of each state.
+  ``computed`` (1 + groups, windows), ``next_`` of each state, and ``moved_hidden`` and
+  ``moved_detail``, which may be given the memory of ``next_hidden`` and
+  ``next_detail``; then nothing is copied. So may the inputs ``input_<i>``,
+  ``delta_<i>`` and ``norm_<i>`` be given that of their ``next_``.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ _SIZES = ((16, 24), (48, 40), (64, 72))
 """Heights and widths at which an export is compared with torch."""
 _RATIOS = (1.0, 1.0, 0.5, 0.1, -1.0)
 """Keep ratios of the steps that are compared; the first two compute everything."""
+_MOVED = ("moved_hidden", "moved_detail")
 
 
 def masked_path(path: Path) -> Path:
@@ -62,7 +66,7 @@ class _Flat(nn.Module):
             hidden, detail, books, tuple(inputs), tuple(deltas), tuple(norms)
         )
         out = self.step(frames, first, refresh, keep_ratio, memory)
-        return (out.picture, out.computed, *_flat(out.memory))
+        return (out.picture, out.computed, *out.moved, *_flat(out.memory))
 
 
 def _flat(memory: Memory) -> tuple[Tensor, ...]:
@@ -117,7 +121,7 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         masked_path(path),
         (
             ["frames", "first", "refresh", "keep_ratio", *names],
-            ["upscaled", "computed", *(f"next_{name}" for name in names)],
+            ["upscaled", "computed", *_MOVED, *(f"next_{name}" for name in names)],
         ),
         {**size, **pixels},
         opset,
@@ -176,8 +180,8 @@ def _difference(
         first = np.array(i == 0)
         feed = {"frames": frames, "first": first}
         (got, *_) = sessions[0].run(None, {**feed, "hidden": memory.hidden.numpy()})
-        masked, _, *after = sessions[1].run(
-            None,
+        masked, *after = sessions[1].run(
+            ["upscaled", *(f"next_{name}" for name in names)],
             {
                 **feed,
                 "refresh": first,

@@ -24,12 +24,15 @@ from upframe.runtimes.recurrent import WINDOW, Marks, RecurrentSession
 from upframe.weights.card import ModelCard
 
 State = dict[str, Any]
-"""Values of ONNX Runtime, which has no types, by the masked graph's input names."""
+"""Values of ONNX Runtime, which has no types, by the masked graph's input names, and
+spare memory by the names of its outputs."""
 
 _FIXED = ("frames", "first", "refresh", "keep_ratio")
 _NEXT = "next_"
-_MOVED = ("hidden", "detail", "books")
-"""States that a step makes anew; all others are tables that it puts rows into."""
+_SPARE = "moved_"
+_MOVED = ("hidden", "detail")
+"""States that a step moves into spare memory and then puts rows into; into others, but
+for the books, it puts rows where they are."""
 
 
 class OnnxRecurrentRuntime:
@@ -82,11 +85,12 @@ class OnnxRecurrentRuntime:
         """Zeros."""
         pixels = height * width
         sides = {"P": pixels + 1, "N": pixels, "V": pixels // WINDOW**2}
+        shapes = {**self._states, **{_SPARE + k: self._states[k] for k in _MOVED}}
         return {
             name: _value(
                 np.zeros([sides.get(side, side) for side in shape], np.float32)
             )
-            for name, shape in self._states.items()
+            for name, shape in shapes.items()
         }
 
     def whole(
@@ -117,16 +121,19 @@ class OnnxRecurrentRuntime:
             "first": _value(np.array(first)),
             "refresh": _value(np.array(refresh)),
             "keep_ratio": _value(np.array(keep_ratio, np.float32)),
-            **state,
+            **{name: state[name] for name in self._states},
         }
-        tables = {k: v for k, v in state.items() if k not in _MOVED}
-        names = ["upscaled", "computed", *(_NEXT + name for name in _MOVED)]
-        picture, computed, *moved = self._run(
-            self._masked, names, feed, {_NEXT + k: v for k, v in tables.items()}, frames
+        after = dict(state)
+        for name in _MOVED:
+            after[name], after[_SPARE + name] = state[_SPARE + name], state[name]
+        into = {_NEXT + name: after[name] for name in self._states if name != "books"}
+        into |= {_SPARE + name: after[name] for name in _MOVED}
+        names = ["upscaled", "computed", f"{_NEXT}books"]
+        picture, computed, after["books"] = self._run(
+            self._masked, names, feed, into, frames
         )
         height, width = (side // WINDOW for side in frames.shape[1:3])
         marks: Marks = computed.numpy().reshape(-1, height, width)
-        after = {**dict(zip(_MOVED, moved, strict=True)), **tables}
         return self._picture(picture), marks, after
 
     def _run(

@@ -85,6 +85,9 @@ class Outcome(NamedTuple):
     memory: Memory
     computed: Tensor
     """(1 + groups, V): 1 where windows were computed, by the step and by each group."""
+    moved: tuple[Tensor, Tensor]
+    """The memory's hidden state and detail before the blocks were put in: where outputs
+    of a graph are given memory, each can have that of its successor."""
 
 
 class StreamStep(nn.Module):
@@ -159,13 +162,13 @@ class StreamStep(nn.Module):
         detail = memory.detail.index_select(0, rows)
         outside = torch.zeros_like(rows[:1]) + h * w
         rows, later = torch.cat((rows, outside)), torch.cat((later, outside))
-        moved = pixels[0].index_select(0, rows)
-        missed = (pixels[1] - moved).abs()[:-1]
+        before = pixels[0].index_select(0, rows)
+        missed = (pixels[1] - before).abs()[:-1]
         chosen, books = choose(
             frames, missed, refresh, keep_ratio, memory.books, self.side
         )
         area = blocks(chosen, self.side, h, w)
-        looks = torch.cat((pixels[1], moved, pixels[2].index_select(0, later)), dim=1)
+        looks = torch.cat((pixels[1], before, pixels[2].index_select(0, later)), dim=1)
         hidden = memory.hidden.index_select(0, rows)
         inputs, deltas, norms = (_Tables(part, self.overwrite) for part in memory[3:])
         entry = self._enter(looks, hidden, area, inputs)
@@ -175,12 +178,13 @@ class StreamStep(nn.Module):
         else:
             x = self._unmasked(entry, past, area, inputs)
             used = [chosen] * len(self._groups())
+        moved = hidden, detail
         hidden = _put(hidden, area, x)
         detail = _put(detail, area, self._convolved(self.last, hidden, area))
         whole = picture(self.base, frames[1:2].permute(0, 3, 1, 2), detail)
         told = torch.stack([marks(windows, books[0]) for windows in (chosen, *used)])
         tables = (tuple(part.after) for part in (inputs, deltas, norms))
-        return Outcome(whole, Memory(hidden, detail, books, *tables), told)
+        return Outcome(whole, Memory(hidden, detail, books, *tables), told, moved)
 
     def _groups(self) -> Sequence[Group]:
         return list(self.network.groups)  # type: ignore[arg-type]
