@@ -154,6 +154,33 @@ def test_a_graph_that_is_no_step(plain, network):
         open_runtime(card, {**paths, "onnx-masked": network}, runtime="onnx")
 
 
+def test_a_step_of_an_earlier_contract(plain, tmp_path):
+    """Without the memory that a step moves its state into, it would fail at work."""
+    import onnx
+
+    _, card, paths = plain
+    model = onnx.load(str(paths["onnx-masked"]))
+    kept = [value for value in model.graph.output if value.name != "moved_hidden"]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    onnx.save(model, str(tmp_path / "old.onnx"))
+    with pytest.raises(WeightsError, match="upframe export"):
+        open_runtime(
+            card, {**paths, "onnx-masked": tmp_path / "old.onnx"}, runtime="onnx"
+        )
+
+
+def test_sessions_do_not_share_their_state(plain):
+    """States are written over, each session's its own."""
+    frames = _frames(6)
+    runtime = _open(plain, "onnx", keep=0.4)
+    alone = _run(runtime.session(), frames)
+    one, other = runtime.session(), runtime.session()
+    both = [(one.push(frame), other.push(frame[::-1].copy())) for frame in frames]
+    made = [out for outputs, _ in both for out in outputs] + one.flush()
+    np.testing.assert_array_equal(np.stack(made), alone)
+
+
 @pytest.mark.parametrize("runtime", ["torch", "onnx"])
 def test_nan_is_told(plain, runtime):
     session = _open(plain, runtime).session()
