@@ -19,7 +19,7 @@ from benchmarks.pareto.quality import (
     Shots,
     available,
     read_clips,
-    score,
+    score_all,
 )
 
 from upframe.errors import UpframeError
@@ -68,12 +68,14 @@ def compare(
     clips = read_clips(data, frames)
     ready = available(metrics, missing)
     qualities = {}
-    for one in there:
+    for one, quality in zip(
+        there, score_all(there, clips, ready, threads), strict=True
+    ):
         print(f"quality: {one.name}", flush=True)
-        try:
-            qualities[one.name] = score(one, clips, ready, threads)
-        except UpframeError as error:
-            missing[one.name] = str(error)
+        if isinstance(quality, str):
+            missing[one.name] = quality
+        else:
+            qualities[one.name] = quality
     for name, why in missing.items():
         print(f"left out: {name}: {why}", flush=True)
     there = [one for one in there if one.name in qualities]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -12,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+import torch
 from benchmarks.pareto.contenders import CACHE, Contender
 from PIL import Image
 
@@ -181,29 +184,101 @@ def score(
     Raises:
         UpframeError: it cannot be loaded, or fails.
     """
-    key = hashlib.sha256(contender.digest().encode())
-    key.update(json.dumps([metrics.definitions, asdict(RULES)]).encode())
-    key.update("".join(clip.digest for clip in clips).encode())
-    stem = f"{contender.name}-{key.hexdigest()[:16]}"
-    folder = (cache or CACHE) / "quality"
-    file = folder / f"{stem}.json"
-    if file.is_file():
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if "samples" in kept and all(
-            Path(p).is_file() for p in kept["samples"].values()
-        ):
-            return Quality(**kept)
-    folder.mkdir(parents=True, exist_ok=True)
+    file = _place(contender, clips, metrics, cache or CACHE)
+    if (quality := _kept(file)) is not None:
+        return quality
+    file.parent.mkdir(parents=True, exist_ok=True)
     runtime = contender.open(threads)
     scores, samples = {}, {}
     for clip in clips:
-        sample = folder / f"{stem}-{clip.name}.png"
+        sample = file.with_name(f"{file.stem}-{clip.name}.png")
         outputs = _keep(restored(runtime.session(), clip), clip.middle, sample)
         scores[clip.name] = metrics.score(outputs, clip.high)
         samples[clip.name] = str(sample)
     quality = Quality(scores, samples)
     file.write_text(json.dumps(asdict(quality), indent=1), encoding="utf-8")
     return quality
+
+
+def score_all(
+    contenders: Sequence[Contender],
+    clips: Sequence[Shots],
+    metrics: Metrics,
+    threads: int,
+    cache: Path | None = None,
+) -> Iterator[Quality | str]:
+    """Scores of contenders in their order, or why one of them has none.
+
+    Most metrics run on one core: with two threads and more, each contender that has
+    no scores yet is given a process with one thread.
+    """
+    new = [one for one in contenders if _is_new(one, clips, metrics, cache or CACHE)]
+    if threads == 1 or len(new) < 2:
+        for one in contenders:
+            yield _scored(one, clips, metrics, threads, cache)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(threads, len(new)), mp_context=spawn) as pool:
+        jobs = [
+            pool.submit(_scored_apart, one, clips, metrics.names, cache)
+            for one in contenders
+        ]
+        for job in jobs:
+            yield job.result()
+
+
+def _is_new(
+    contender: Contender, clips: Sequence[Shots], metrics: Metrics, cache: Path
+) -> bool:
+    try:
+        return _kept(_place(contender, clips, metrics, cache)) is None
+    except UpframeError:
+        return True
+
+
+def _scored(
+    contender: Contender,
+    clips: Sequence[Shots],
+    metrics: Metrics,
+    threads: int,
+    cache: Path | None,
+) -> Quality | str:
+    try:
+        return score(contender, clips, metrics, threads, cache)
+    except UpframeError as error:
+        return str(error)
+
+
+def _scored_apart(
+    contender: Contender,
+    clips: Sequence[Shots],
+    names: Sequence[str],
+    cache: Path | None,
+) -> Quality | str:
+    """In a process of its own, which loads the metrics itself."""
+    torch.set_num_threads(1)
+    return _scored(contender, clips, Metrics(names), 1, cache)
+
+
+def _place(
+    contender: Contender, clips: Sequence[Shots], metrics: Metrics, cache: Path
+) -> Path:
+    """The file of scores; its name changes with everything that decides them."""
+    key = hashlib.sha256(contender.digest().encode())
+    key.update(json.dumps([metrics.definitions, asdict(RULES)]).encode())
+    key.update("".join(clip.digest for clip in clips).encode())
+    return cache / "quality" / f"{contender.name}-{key.hexdigest()[:16]}.json"
+
+
+def _kept(file: Path) -> Quality | None:
+    """The scores of a file, if its samples are there as well."""
+    if not file.is_file():
+        return None
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    samples = kept.get("samples")
+    if samples is None or not all(Path(x).is_file() for x in samples.values()):
+        return None
+    return Quality(**kept)
 
 
 def restored(session: Session, clip: Shots) -> Iterator[Picture]:

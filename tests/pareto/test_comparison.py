@@ -21,10 +21,12 @@ from benchmarks.pareto.quality import (
     SCALE,
     SELDOM,
     Metrics,
+    Quality,
     available,
     read_clips,
     restored,
     score,
+    score_all,
 )
 from benchmarks.pareto.sheet import contact_sheet
 from PIL import Image
@@ -124,6 +126,18 @@ def test_samples_are_middle_frames_as_they_came_out(data: Path, tmp_path: Path) 
     Path(kept.samples["a"]).unlink()
     again = score(bicubic, clips, Metrics(["psnr"]), 1, tmp_path)
     assert again.sample("a").shape == clips[0].high[0].shape
+
+
+def test_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
+    everyone = choose(["bicubic", "lanczos"])
+    broken = Contender("broken", "upframe", str(data / "x.pth"), "Broken")
+    clips, metrics = read_clips(data, 2), Metrics(["psnr"])
+    found = list(score_all([*everyone, broken], clips, metrics, 2, tmp_path / "two"))
+    assert "x.pth does not exist" in str(found[2])
+    for one, apart in zip(everyone, found, strict=False):
+        assert isinstance(apart, Quality)
+        alone = score(one, clips, metrics, 1, tmp_path / "one")
+        assert alone.clips == apart.clips
 
 
 def test_contact_sheet() -> None:
