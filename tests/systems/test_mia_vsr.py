@@ -15,7 +15,8 @@ from upframe.errors import UsageError
 from upframe.nn.flow import SpyNet
 from upframe.nn.sparse_attention import augment
 from upframe.nn.windows import Windows
-from upframe.systems.mia_vsr import MIAVSR, AdaptiveMask, Block, choose
+from upframe.systems.mia_vsr import MIAVSR
+from upframe.systems.mia_vsr_block import AdaptiveMask, Block, choose
 
 
 class _Drift(nn.Module):

@@ -42,13 +42,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.nn.motion import PATCH, aligned_rows, patch_motion, take
-from upframe.systems.mia_vsr import (
-    AdaptiveMask,
-    FeedForward,
-    Restored,
-    check_share,
-    extend,
-)
+from upframe.systems.mia_vsr import Restored, check_share, extend
+from upframe.systems.mia_vsr_block import AdaptiveMask, FeedForward
 
 # Shape letters: B batch, T frames, C channels, h w size, V windows of the map (in
 # reading order), N = 64 tokens of a window.
