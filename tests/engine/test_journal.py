@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from upframe.engine.journal import Done, Journal, sha256_of
@@ -18,7 +19,7 @@ def open_journal(output: Path, fingerprint=PRINT, settings=None, *, fresh=False)
     return contextlib.closing(journal)
 
 
-def finish_chunk(journal: Journal, number: int) -> Done:
+def finish_chunk(journal: Journal, number: int, state=None) -> Done:
     path = journal.folder / f"chunk-{number:06d}.mkv"
     path.write_bytes(bytes([number]) * 10)
     done = Done(
@@ -31,7 +32,7 @@ def finish_chunk(journal: Journal, number: int) -> Done:
         pts=tuple(range(number * 5, number * 5 + 5)),
         last_duration=1,
     )
-    journal.record(done)
+    journal.record(done, state)
     return done
 
 
@@ -94,3 +95,58 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
         open_journal(tmp_path / "file" / "o.mp4")
+
+
+def cache(number: int) -> dict[str, np.ndarray]:
+    return {"cache.0": np.full((2, 3), number, np.float32), "index": np.array(number)}
+
+
+def test_what_the_last_chunk_leaves_is_kept_and_no_more(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(3):
+            finish_chunk(journal, number, cache(number))
+        folder = journal.folder
+    assert [path.name for path in folder.glob("*.npz")] == ["chunk-000002.npz"]
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {0, 1, 2}
+        left = journal.state(2)
+    assert set(left) == {"cache.0", "index"}
+    for name, value in cache(2).items():
+        assert np.array_equal(left[name], value)
+        assert left[name].dtype == value.dtype
+
+
+def test_chunks_that_leave_nothing_leave_no_file(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        finish_chunk(journal, 0, {})
+        assert journal.state(0) == {}
+        assert not list(journal.folder.glob("*.npz"))
+
+
+@pytest.mark.parametrize("damage", ["lost", "changed"])
+def test_without_what_was_left_the_run_starts_over(tmp_path, damage):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(3):
+            finish_chunk(journal, number, cache(number))
+        path = journal.folder / "chunk-000002.npz"
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert journal.done == {}
+
+
+def test_a_chunk_that_nothing_leads_to_is_done_again_with_those_before(tmp_path):
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(4):
+            finish_chunk(journal, number, cache(number))
+        folder = journal.folder
+    (folder / "chunk-000002.mkv").unlink()
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {3}
+    with open_journal(tmp_path / "o.mp4") as journal:
+        for number in range(3):
+            finish_chunk(journal, number, cache(number))
+    with open_journal(tmp_path / "o.mp4") as journal:
+        assert set(journal.done) == {0, 1, 2, 3}

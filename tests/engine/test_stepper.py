@@ -94,3 +94,41 @@ def test_eight_and_sixteen_bits_pass_through_floats_unchanged():
         top = np.iinfo(dtype).max
         values = np.linspace(0, top, 3 * 64 * 64).astype(dtype).reshape(64, 64, 3)
         assert np.array_equal(quantise(as_float(values), deep=deep), values)
+
+
+def test_sessions_are_told_where_they_begin_and_what_was_left():
+    told = []
+
+    class Counting:
+        """Leaves the number of frames that it and those before it have seen."""
+
+        def begin(self, first, state):
+            told.append((first, dict(state)))
+            self._seen = state.get("seen", 0)
+
+        def push(self, frame):
+            self._seen += 1
+            return [frame]
+
+        def flush(self):
+            return []
+
+        def state(self):
+            return {"seen": self._seen}
+
+    feeder = Feeder(12, 1)
+    stepper = Stepper(Counting, (8, 8), deep=False, alpha=False)
+    work = [w for n in range(30) for w in feeder.push(frame(n, int(n >= 20)))]
+    left = {}
+    for item in (*work, *feeder.finish()):
+        if isinstance(item, Begin):
+            stepper.begin(item, left)
+        elif isinstance(item, Step):
+            list(stepper.step(item))
+        else:
+            list(stepper.end())
+            left = stepper.state()
+    assert feeder.cuts == [20]
+    # 0 to 11 and one of context; 12 to 19 and one of context; 20 to 29
+    assert told == [(0, {}), (11, {"seen": 13}), (20, {})]
+    assert left == {"seen": 10}

@@ -151,3 +151,21 @@ def test_a_size_beyond_the_model_is_pointed_out():
     plan = make_plan(Source(180, 144, 1), card(), target, budget_bytes=GIB)
     assert plan.resized
     assert any("interpolated" in warning for warning in plan.warnings)
+
+
+def test_a_model_that_cannot_cut_is_whole_or_refused():
+    whole = card(tiling="none")
+    choice = choose_tile(640, 480, whole, 2 * GIB)
+    assert (choice.width, choice.height) == (640, 480)
+    with pytest.raises(UsageError, match=r"net-s needs about 6\d\d MiB .* cannot cut"):
+        choose_tile(640, 480, whole, GIB // 2)
+    assert choose_tile(640, 480, card(), GIB // 2).width < 640
+
+
+def test_a_plan_counts_the_libraries_of_a_model():
+    source, target = Source(180, 144, 9), resolve_size(180, 144, Fraction(1), 4)
+    plans = [
+        make_plan(source, card(base_bytes=size), target, budget_bytes=GIB)
+        for size in (0, 10**8)
+    ]
+    assert plans[1].memory_bytes - plans[0].memory_bytes == 10**8

@@ -9,7 +9,7 @@ from pathlib import Path
 from upframe.engine.journal import sha256_of
 from upframe.errors import MissingExtraError, UsageError
 from upframe.weights.card import ModelCard
-from upframe.weights.index import PRESETS, find_card, weight_files
+from upframe.weights.index import PRESETS, find_card, list_models, weight_files
 
 CLIP_FRAMES = 20
 """Frames, without their context, that a model of whole chunks holds at once."""
@@ -35,7 +35,7 @@ def resolve_model(preset: str, model: str | None) -> Model:
         MissingExtraError: a weight file needs torch and it is not installed.
     """
     name = model or preset
-    if model is not None and _is_path(Path(model)):
+    if model is not None and _is_path(model):
         return _from_file(Path(model))
     if model is None and preset not in PRESETS:
         raise UsageError(
@@ -47,8 +47,13 @@ def resolve_model(preset: str, model: str | None) -> Model:
     return Model(card, files, "".join(digests)[:128] or card.name)
 
 
-def _is_path(path: Path) -> bool:
-    return path.suffix in (".pth", ".safetensors", ".pt", ".ckpt") or path.is_dir()
+def _is_path(name: str) -> bool:
+    """Whether it is a path and not the name of a model or preset."""
+    path = Path(name)
+    if path.suffix in (".pth", ".safetensors", ".pt", ".ckpt"):
+        return True
+    known = (*PRESETS, *(card.name for card in list_models()))
+    return name not in known and path.is_dir()
 
 
 def longest_chunk(card: ModelCard, wanted: int) -> int:

@@ -243,9 +243,6 @@ def build_patchscaler(config: Mapping[str, Any]) -> PatchScaler:
             torch.zeros(sizes.memory, channels, sizes.patch, sizes.patch),
             classifier="of the same file",
         )
-        # elsewhere the memory is a file of its own; here it belongs to the weights
-        for name, value in list(memory.named_buffers()):
-            memory.register_buffer(name, value)
         system.memory = memory
     return system
 
