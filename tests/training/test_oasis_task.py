@@ -16,11 +16,10 @@ from upframe.nn.head_routing import LayerRouting, Routing
 from upframe.nn.routed_attention import HeadKind
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.nano import build_oasis
+from upframe.systems.oasis import Chunking
 from upframe.training.networks import start_from
 from upframe.training.recipe import load_recipe
 from upframe.training.tasks.oasis import OASISTask
-
-pytest.importorskip("diffusers")
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SIZES: dict[str, Any] = {
@@ -134,6 +133,23 @@ def test_what_ships_is_what_was_trained(autoencoder: str, tmp_path: Path) -> Non
     low, _ = clips(side=20)
     with torch.inference_mode():
         assert torch.equal(again(low), task.system(low))
+
+
+def test_shipped_chunks_give_what_the_whole_clip_gives(
+    autoencoder: str, tmp_path: Path
+) -> None:
+    heads: tuple[HeadKind, ...] = ("window", "window", "frame")
+    file = routed(make(autoencoder), tmp_path / "local.json", (3, 3, 3), *heads)
+    task = make(autoencoder, routing=file).eval()
+    torch.nn.init.normal_(task.system.transformer.proj_out.weight, std=0.1)
+    chunking = task.shipped()[0]["chunking"]
+    assert chunking == {"length": 21, "context": 2, "blend": 0}
+    low, _ = clips(batch=1, frames=40, side=8)
+    with torch.inference_mode():
+        cut = Chunking(**chunking)
+        frames = list(task.system.stream(low.unbind(1), chunking=cut))
+        torch.testing.assert_close(torch.stack(frames, 1), task.system(low))
+    assert make(autoencoder).shipped()[0]["chunking"] == asdict(Chunking())
 
 
 def test_routed_heads_are_dense_heads_where_they_see_all(

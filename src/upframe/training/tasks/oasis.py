@@ -26,7 +26,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from upframe.nn.head_routing import Routing
-from upframe.systems.oasis import OASIS, OasisConfig, input_channels
+from upframe.systems.oasis import OASIS, Chunking, OasisConfig, input_channels
 from upframe.systems.oasis_decoders import FrameDecoder
 from upframe.systems.oasis_guess import GuessConfig
 from upframe.training.responses import Response
@@ -36,6 +36,8 @@ _FREQUENCIES = 32
 """Of the embedding of the timestep, which is always the same."""
 _PROMPT = 8
 """Channels of the prompt, which is always zero."""
+_OWN = 17
+"""Latent frames of a chunk that no other chunk gives, where chunks are exact."""
 
 
 class OASISTask(nn.Module):
@@ -144,6 +146,7 @@ class OASISTask(nn.Module):
             "transformer": self.sizes,
             "oasis": system.config.model_dump(include={"timestep", "guess"}),
             "routing": system.routing.model_dump(mode="json"),
+            "chunking": asdict(_chunks(system.routing)),
         }
         state = {
             name: value
@@ -151,6 +154,15 @@ class OASISTask(nn.Module):
             if not name.startswith("vae.encoder.")
         }
         return config, state
+
+
+def _chunks(routing: Routing) -> Chunking:
+    """Chunks that give what the whole clip gives, where no head is global."""
+    if routing.share("global") > 0:
+        return Chunking()
+    reach = routing.window[0] // 2
+    context = sum(reach for layer in routing.layers if layer.share("window") > 0)
+    return Chunking(length=_OWN + 2 * context, context=context, blend=0)
 
 
 def _start(transformer: WanTransformer3DModel) -> None:
