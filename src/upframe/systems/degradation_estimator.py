@@ -5,8 +5,8 @@ be UltraVSR's estimator. There are two here:
 
 * `DegradationEstimator`, an own network of 0.14 M parameters. Its target is what the
   schedule takes the factor for, √ᾱ: the correlation between the latents of the
-  degraded and of the clean picture (`upframe.training.degradation_factor`). **Its
-  weights are not trained yet.**
+  degraded and of the clean picture (`upframe.training.degradation_factor`). Weights
+  come with `ultravsr-nano`, for the latents of its autoencoder alone.
 * `ClipIQA`, which the authors use: the no-reference quality measure of Wang et al.,
   AAAI 2023, through the package pyiqa.
 """
