@@ -106,16 +106,16 @@ def test_routing_changes_the_result_and_all_global_is_diffusers_own() -> None:
 
 @pytest.mark.parametrize("frames", [1, 4, 9, 29, 30, 46])
 def test_chunks_equal_the_whole_clip_where_no_head_is_global(frames: int) -> None:
-    system = parts.system(*LOCAL, noise_level=0.3)
-    clip = parts.clip(frames, 16, 16)
+    # the random decoder magnifies rounding to 1.8e-5 in single precision
+    system = parts.system(*LOCAL, noise_level=0.3).double()
+    clip = parts.clip(frames, 16, 16).double()
     chunking = Chunking(length=9, context=parts.LAYERS, blend=2)
     with torch.inference_mode():
         whole = system(clip, seed=5)
         chunked = torch.stack(
             list(system.stream(clip.unbind(1), chunking=chunking, seed=5)), dim=1
         )
-    # the random decoder magnifies rounding
-    torch.testing.assert_close(chunked, whole, rtol=0, atol=3e-5)
+    torch.testing.assert_close(chunked, whole, rtol=0, atol=1e-5)
     assert (chunked - whole).abs().mean() < 1e-6
 
 
