@@ -47,4 +47,4 @@ class LatentGuess(nn.Module):
         """(B, inputs, L, h, w) to (B, outputs, L, h, w)."""
         frames = x.transpose(1, 2)
         out: Tensor = self.layers(frames.flatten(0, 1))
-        return out.unflatten(0, frames.shape[:2]).transpose(1, 2)
+        return out.view(*frames.shape[:2], *out.shape[1:]).transpose(1, 2)
