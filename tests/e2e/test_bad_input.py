@@ -239,10 +239,15 @@ def test_damaged_packets_are_counted_and_passed_over(clip, tmp_path, codec):
     )
     report = upscale(path, tmp_path / "out.mkv")
     out = describe(tmp_path / "out.mkv")
-    good = [n for n in out.numbers if n >= 0]
-    assert good == sorted(good)
-    assert set(range(30)) - {5, 6, 20} <= set(good)
-    assert len(out.frames) == 30 or report.warnings
+    # what a decoder makes of the spoiled ones is its own affair, and not always the same
+    whole = [n for n in range(30) if n not in (5, 6, 20)]
+    if len(out.frames) == 30:
+        assert [out.numbers[n] for n in whole] == whole
+    else:
+        good = [n for n in out.numbers if n >= 0]
+        assert good == sorted(good)
+        assert set(whole) <= set(good)
+        assert report.warnings
 
 
 def test_packets_that_do_not_decode_are_said(clip, tmp_path):
