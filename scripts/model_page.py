@@ -17,6 +17,8 @@ from upframe.weights.card import ModelCard
 from upframe.weights.index import find_card
 
 ROOT = Path(__file__).resolve().parents[1]
+_TABLE_HEAD = 2
+"""Lines of a table without rows."""
 COLUMNS = ("step", "loss", "lr", "psnr_y", "psnr_y_bicubic")
 PERCEIVED = ("lpips", "lpips_bicubic")
 """Further columns, where a recipe has LPIPS."""
@@ -128,6 +130,20 @@ def expectation(card: ModelCard) -> list[str]:
     ]
 
 
+def curve_section(card: ModelCard, curve: Path) -> list[str]:
+    """The scores during training, where there were any."""
+    where = f"all steps are in `{curve.relative_to(ROOT)}`."
+    table = curve_table(curve)
+    if len(table) == _TABLE_HEAD:
+        return [f"The last stage ran without validation; {where}"]
+    degraded = "degraded" if card.system in FRAMES else "shrunk by bicubic"
+    return [
+        f"A few frames of each validation clip, {degraded}, averaged weights; {where}",
+        "",
+        *table,
+    ]
+
+
 def page(card: ModelCard, curve: Path) -> str:
     plain = not any(isinstance(v, dict) for v in card.config.values())
     config = ", ".join(f"{k} {v}" for k, v in card.config.items()) if plain else ""
@@ -165,12 +181,7 @@ def page(card: ModelCard, curve: Path) -> str:
         "",
         "## Training curve",
         "",
-        "A few frames of each validation clip, "
-        + ("degraded" if card.system in FRAMES else "shrunk by bicubic")
-        + ", averaged weights; "
-        f"all steps are in `{curve.relative_to(ROOT)}`.",
-        "",
-        *curve_table(curve),
+        *curve_section(card, curve),
         "",
     ]
     return "\n".join(lines)
