@@ -239,7 +239,7 @@ def test_damaged_packets_are_counted_and_passed_over(clip, tmp_path, codec):
     )
     report = upscale(path, tmp_path / "out.mkv")
     out = describe(tmp_path / "out.mkv")
-    # what a decoder makes of the spoiled ones is its own affair, and not always the same
+    # what a decoder makes of the spoiled ones is not always the same
     whole = [n for n in range(30) if n not in (5, 6, 20)]
     if len(out.frames) == 30:
         assert [out.numbers[n] for n in whole] == whole
