@@ -33,7 +33,7 @@ def test_it_learns_to_give_pictures_back() -> None:
         response = task.learn(torch.zeros(2, 3, 8, 8), pictures)
         assert response.frames is not None
         loss = (response.frames - response.target).abs().mean()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         optimiser.zero_grad()
         (loss + response.losses["kl"]).backward()
         optimiser.step()

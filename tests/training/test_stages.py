@@ -47,7 +47,8 @@ def stage(tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 def test_a_stage_learns_by_its_own_loss(stage: Recipe) -> None:
     train(stage)
-    lines = [json.loads(x) for x in (stage.folder / "log.jsonl").open()]
+    log = (stage.folder / "log.jsonl").read_text()
+    lines = [json.loads(x) for x in log.splitlines()]
     scores = [line for line in lines if line["event"] == "val"]
     assert scores[-1]["own_loss"] < 0.5 * scores[0]["own_loss"]
     assert "psnr_y" not in scores[-1]
