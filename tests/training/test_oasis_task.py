@@ -75,7 +75,7 @@ def test_it_learns_the_latents_of_the_originals(autoencoder: str) -> None:
         optimiser.zero_grad()
         response.losses["latents"].backward()
         optimiser.step()
-        losses.append(float(response.losses["latents"]))
+        losses.append(float(response.losses["latents"].detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert all(
         torch.equal(v, task.system.vae.state_dict()[k]) for k, v in frozen.items()
