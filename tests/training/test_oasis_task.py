@@ -130,6 +130,8 @@ def test_what_ships_is_what_was_trained(autoencoder: str, tmp_path: Path) -> Non
     again.load_state_dict(state)
     assert again.routing == task.system.routing
     assert not any(key.startswith("vae.encoder") for key in state)
+    # one token of a prompt needs neither queries nor keys
+    assert {key.split(".")[4] for key in state if "attn2" in key} == {"to_v", "to_out"}
     low, _ = clips(side=20)
     with torch.inference_mode():
         assert torch.equal(again(low), task.system(low))

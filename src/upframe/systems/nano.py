@@ -10,7 +10,8 @@ dict is what the file holds. The keys are the fields of the class named beside i
 system       configuration         state dict
 ============ ===================== ==================================================
 ultravsr     `UltraVSRSizes`       of `UltraVSR`: ``unet``, ``vae``, ``estimator``
-oasis        `OASISSizes`          of `OASIS`, without ``vae.encoder``
+oasis        `OASISSizes`          of `OASIS`, without ``vae.encoder`` and what
+                                   its prompt of one token leaves unused
 liftvsr      `LiftVSRSizes`        of `LiftVSR`: ``transformer``, ``vae``, ``prompt``
 patchscaler  `PatchScalerSizes`    of `PatchScaler`, and ``memory`` if there is one
 ============ ===================== ==================================================
@@ -171,7 +172,8 @@ def build_ultravsr(config: Mapping[str, Any]) -> UltraVSR:
 
 
 def build_oasis(config: Mapping[str, Any]) -> OASIS:
-    """OASIS from the fields of `OASISSizes`; its autoencoder has no encoder.
+    """OASIS from the fields of `OASISSizes`; its autoencoder has no encoder, and its
+    cross-attention neither queries nor keys.
 
     Raises:
         MissingExtraError: diffusers is not installed.
@@ -191,7 +193,17 @@ def build_oasis(config: Mapping[str, Any]) -> OASIS:
     autoencoder = Autoencoder(sizes.autoencoder)
     del autoencoder.encoder
     transformer = _part("WanTransformer3DModel", sizes.transformer)
+    _drop_unused(transformer)
     return OASIS(transformer, autoencoder, numbers, sizes.routing)
+
+
+def _drop_unused(transformer: Any) -> None:
+    """Take from diffusers' ``WanTransformer3DModel`` what a prompt of one token has no
+    use for: attention to it is its value, whatever queries and keys are."""
+    for block in transformer.blocks:
+        block.norm2 = nn.Identity()
+        for name in ("to_q", "to_k", "norm_q", "norm_k"):
+            delattr(block.attn2, name)
 
 
 def build_liftvsr(config: Mapping[str, Any]) -> LiftVSR:

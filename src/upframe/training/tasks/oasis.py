@@ -26,6 +26,7 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from upframe.nn.head_routing import Routing
+from upframe.systems.nano import build_oasis
 from upframe.systems.oasis import OASIS, Chunking, OasisConfig, input_channels
 from upframe.systems.oasis_decoders import FrameDecoder
 from upframe.systems.oasis_guess import GuessConfig
@@ -148,12 +149,9 @@ class OASISTask(nn.Module):
             "routing": system.routing.model_dump(mode="json"),
             "chunking": asdict(_chunks(system.routing)),
         }
-        state = {
-            name: value
-            for name, value in system.state_dict().items()
-            if not name.startswith("vae.encoder.")
-        }
-        return config, state
+        with torch.device("meta"):
+            names = build_oasis(config).state_dict().keys()
+        return config, {k: v for k, v in system.state_dict().items() if k in names}
 
 
 def _chunks(routing: Routing) -> Chunking:
