@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge
+from upframe.systems.latents import encode, fill
 from upframe.systems.nano import TIMESTEPS, UltraVSRSizes
-from upframe.training.tasks.ultravsr import PriorTask, clean_latents
+from upframe.training.tasks.ultravsr import PriorTask
 from upframe.weights.checkpoints import read_checkpoint
 
 STEPS = 20
@@ -67,9 +67,7 @@ class PriorRestorer(nn.Module):
         autoencoder = self.prior.autoencoder
         big = enlarge(clips.flatten(0, 1), 4)
         height, width = big.shape[-2:]
-        factor = autoencoder.config.factor
-        pad = (0, -width % factor, 0, -height % factor)
-        z = clean_latents(autoencoder, F.pad(big, pad, mode="replicate"))
+        z = encode(autoencoder, fill(big, autoencoder.config.factor))
         indices = list(range(clips.shape[1])) * len(clips)
         noise = frame_noise(self.seed, indices, z.shape[1:])
         z = self.scheduler.add_noise(z, noise, self.timesteps[:1])

@@ -57,7 +57,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -67,6 +66,7 @@ from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.components import check_files, find_folder, read_component
+from upframe.systems.latents import encode, fill
 from upframe.systems.liftvsr_files import (
     ADDED,
     CONFIG,
@@ -291,15 +291,11 @@ class LiftVSR(nn.Module):
             pictures: (N, 3, H, W) in [0, 1]; padded by their edge to whole patches.
 
         Returns:
-            (N, D, H / factor, W / factor), float32, with unit variance.
+            (N, D, H / factor, W / factor), float32, with unit variance, without
+            gradient.
         """
         whole = self.decoder.spatial * self.transformer.pixart.config.patch_size
-        down, right = (-side % whole for side in pictures.shape[-2:])
-        x = F.pad(pictures, (0, right, 0, down), mode="replicate") * 2 - 1
-        kind = self.vae.encoder.conv_in.weight.dtype
-        mean = self.vae.encode(x.to(kind)).latent_dist.mean.float()
-        latents: Tensor = mean * self.vae.config.scaling_factor
-        return latents
+        return encode(self.vae, fill(pictures, whole))
 
     def decode(self, z: Tensor, height: int, width: int) -> Tensor:
         """Pictures (N, 3, height, width) around [0, 1], float32, from latents.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from upframe.errors import WeightsError
 from upframe.systems.autoencoder import factor_of
+from upframe.systems.latents import run_decoder
 
 Decode = Callable[[Tensor], Tensor]
 """(B, C, 1, h, w), the next latent frame, normalised, to (B, t, 3, H, W) around
@@ -107,12 +108,7 @@ class FrameDecoder:
         return self._decode
 
     def _decode(self, latent: Tensor) -> Tensor:
-        z = latent[:, :, 0].to(self.vae.decoder.conv_in.weight.dtype)
-        z = z / self.vae.config.scaling_factor
-        if self.vae.post_quant_conv is not None:
-            z = self.vae.post_quant_conv(z)
-        out: Tensor = self.vae.decoder(z)
-        return out[:, None]
+        return run_decoder(self.vae, latent[:, :, 0])[:, None]
 
 
 def make_decoder(vae: Any) -> Decoder:

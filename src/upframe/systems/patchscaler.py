@@ -57,8 +57,8 @@ from upframe.nn.texture_memory import (
 )
 from upframe.planning.tiles import TileGrid
 from upframe.systems.autoencoder import factor_of
+from upframe.systems.latents import decode, encode, fill
 from upframe.systems.patchscaler_config import Options, PatchScalerConfig, Sizes
-from upframe.systems.patchscaler_latents import decode, encode, fill
 from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
 from upframe.systems.patchscaler_restoration import Coarse, GlobalRestoration
 from upframe.systems.patchscaler_sampling import noise_schedule, shortcut, solve
@@ -204,7 +204,7 @@ class PatchScaler(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to pictures (B, 3, H, W) around [0, 1], float32, not clipped."""
-        return decode(self.vae, z.to(self.no_prompt.dtype))
+        return decode(self.vae, z)
 
     def restore_coarsely(self, z: Tensor) -> Coarse:
         """Latents of enlarged pictures to the coarse ones and the confidence."""

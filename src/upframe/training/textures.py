@@ -18,8 +18,8 @@ from torch import Tensor
 from upframe.datasets.textures import texture_crops
 from upframe.errors import OutputError, UsageError
 from upframe.nn.texture_memory import TextureClassifier, TextureMemory, build_memory
+from upframe.systems.latents import encode
 from upframe.systems.patchscaler import PatchScaler
-from upframe.systems.patchscaler_latents import encode
 from upframe.training.tasks.patchscaler import read_classifier
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import load

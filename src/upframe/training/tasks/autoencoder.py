@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from upframe.errors import WeightsError
 from upframe.systems.autoencoder import NANO, Autoencoder
+from upframe.systems.latents import encode, trim
 from upframe.training.responses import Response
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -33,13 +34,10 @@ class AutoencoderTask(nn.Module):
 
         Args:
             low: is not looked at.
-            high: (B, 3, H, W) in [0, 1], sides multiples of the factor.
+            high: (B, 3, H, W) in [0, 1]; cut to multiples of the factor.
         """
         del low
-        height, width = (
-            side - side % self.network.config.factor for side in high.shape[-2:]
-        )
-        high = high[..., :height, :width]
+        high = trim(high, self.network.config.factor)
         if self.training:
             out, posterior = self.network(high * 2 - 1)
         else:
@@ -47,6 +45,19 @@ class AutoencoderTask(nn.Module):
             out = self.network.decode(posterior.mean)
         losses = {"kl": self.kl_weight * posterior.kl()}
         return Response(out * 0.5 + 0.5, high, losses)
+
+
+def clean_latents(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+    """Latents of unit variance, without gradient.
+
+    Args:
+        autoencoder: any.
+        pictures: (B, 3, H, W) in [0, 1]; cut to multiples of the factor.
+
+    Returns:
+        (B, latent channels, H / factor, W / factor), float32.
+    """
+    return encode(autoencoder, trim(pictures, autoencoder.config.factor))
 
 
 def read_autoencoder(path: Path) -> Autoencoder:

@@ -51,7 +51,7 @@ from upframe.systems.liftvsr_training import (
     watched_flows,
 )
 from upframe.training.responses import Response
-from upframe.training.tasks.autoencoder import read_autoencoder
+from upframe.training.tasks.autoencoder import clean_latents, read_autoencoder
 from upframe.weights.checkpoints import read_checkpoint
 
 NANO_PIXART: dict[str, Any] = {
@@ -86,14 +86,10 @@ class PriorTask(nn.Module):
 
         Args:
             low: is not looked at.
-            high: (B, 3, H, W) in [0, 1], sides multiples of the autoencoder's factor.
+            high: (B, 3, H, W) in [0, 1]; cut to multiples of the autoencoder's factor.
         """
         del low
-        factor = self.vae.config.factor
-        height, width = (side - side % factor for side in high.shape[-2:])
-        with torch.no_grad():
-            mean = self.vae.encode(high[..., :height, :width] * 2 - 1).latent_dist.mean
-        clean = (mean * self.vae.config.scaling_factor)[:, None]
+        clean = clean_latents(self.vae, high)[:, None]
         times = draw_times(len(clean), 1)[:, 0].to(clean.device)
         noise = torch.randn_like(clean)
         noisy = add_noise(clean, noise, times)[:, 0]

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 
 from upframe.nn.head_routing import Routing
+from upframe.systems.latents import encode, fill
 from upframe.systems.nano import build_oasis
 from upframe.systems.oasis import OASIS, Chunking, OasisConfig, input_channels
 from upframe.systems.oasis_decoders import FrameDecoder
@@ -105,7 +105,7 @@ class OASISTask(nn.Module):
             high: (B, T, 3, 4h, 4w).
         """
         latents = self.system.latents(low)
-        wanted = self._encode(high, latents.shape[-2:])
+        wanted = self._encode(high)
         distance = (latents - wanted).abs().mean()
         count = high.shape[1]
         begin, size = 0, count
@@ -120,18 +120,12 @@ class OASISTask(nn.Module):
             {"latents": self.latent_weight * distance},
         )
 
-    def _encode(self, high: Tensor, grid: torch.Size) -> Tensor:
-        """(B, T, 3, H, W) to scaled latents (B, C, T, *grid)."""
+    def _encode(self, high: Tensor) -> Tensor:
+        """(B, T, 3, H, W) to latents (B, C, T, h, w) of whole tokens."""
+        _, token, _ = self.system.transformer.config.patch_size
         vae = self.system.vae
-        pictures = high.flatten(0, 1) * 2 - 1
-        down, right = (
-            side * vae.config.factor - size
-            for side, size in zip(grid, pictures.shape[-2:], strict=True)
-        )
-        pictures = F.pad(pictures, (0, right, 0, down), mode="replicate")
-        with torch.no_grad():
-            mean = vae.encode(pictures).latent_dist.mean * vae.config.scaling_factor
-        return torch.unflatten(mean, 0, high.shape[:2]).transpose(1, 2)
+        pictures = fill(high.flatten(0, 1), vae.config.factor * token)
+        return torch.unflatten(encode(vae, pictures), 0, high.shape[:2]).transpose(1, 2)
 
     def _decode(self, latents: Tensor) -> Tensor:
         """(B, C, T, h, w) to (B, T, 3, H, W) around [0, 1]."""

@@ -30,8 +30,8 @@ from upframe.errors import WeightsError
 from upframe.nn.pictures import enlarge
 from upframe.nn.texture_memory import TextureClassifier, TextureMemory
 from upframe.systems.autoencoder import Autoencoder
+from upframe.systems.latents import decode, encode, fill
 from upframe.systems.patchscaler import PatchScaler, PatchScalerConfig, Sizes
-from upframe.systems.patchscaler_latents import decode, encode, fill
 from upframe.systems.patchscaler_patches import cut, join, patch_grid
 from upframe.systems.patchscaler_restoration import GlobalRestoration, restoration_loss
 from upframe.systems.patchscaler_sampling import Group, Grouping, shortcut

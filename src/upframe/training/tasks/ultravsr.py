@@ -39,7 +39,6 @@ from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, WeightsError
 from upframe.nn.pictures import enlarge
-from upframe.systems.autoencoder import Autoencoder
 from upframe.systems.degradation_estimator import DegradationEstimator
 from upframe.systems.nano import TIMESTEPS, UltraVSRSizes, build_ultravsr
 from upframe.systems.ultravsr import restoration_step, sampled_frames
@@ -47,7 +46,7 @@ from upframe.systems.ultravsr_adapters import is_temporal, merge_lora, prepare_t
 from upframe.training.degradation_factor import latent_correlation
 from upframe.training.distillation import add_noise
 from upframe.training.responses import Response
-from upframe.training.tasks.autoencoder import read_autoencoder
+from upframe.training.tasks.autoencoder import clean_latents, read_autoencoder
 from upframe.training.tasks.ultravsr_judges import ClipJudge, JointDistillation
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -279,23 +278,6 @@ class UltraVSRTask(nn.Module):
             merge_lora(network.vae)
         state = {k: v.contiguous() for k, v in network.state_dict().items()}
         return self._configuration, state
-
-
-@torch.no_grad()
-def clean_latents(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
-    """Scaled means of the latents.
-
-    Args:
-        autoencoder: any.
-        pictures: (B, 3, H, W) in [0, 1]; cut to multiples of the factor.
-
-    Returns:
-        (B, latent channels, H / factor, W / factor).
-    """
-    factor = autoencoder.config.factor
-    height, width = (side - side % factor for side in pictures.shape[-2:])
-    posterior = autoencoder.encode(pictures[..., :height, :width] * 2 - 1).latent_dist
-    return posterior.mean * autoencoder.config.scaling_factor
 
 
 def _change_error(clips: Tensor, original: Tensor) -> Tensor:
