@@ -15,19 +15,29 @@ Two graphs make a model:
   ``moved_detail``, which may be given the memory of ``next_hidden`` and
   ``next_detail``; then nothing is copied. So may the inputs ``input_<i>``,
   ``delta_<i>`` and ``norm_<i>`` be given that of their ``next_``.
+
+In int8 (``<name>.int8.onnx`` and ``<name>.int8.masked.onnx``) ``hidden``, ``detail``
+and ``input_<i>`` are bytes, and what stands for zeros is another number for each: the
+metadata ``zeros`` tells it as JSON, by name.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from upframe.export.calibration_clip import Clip, calibration_clips
 from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite_convolutions import Convolutions
+from upframe.systems.mia_vsr_lite_int8 import observe, quantised
 from upframe.systems.mia_vsr_lite_stream import Memory, StreamStep
 from upframe.systems.mia_vsr_lite_whole import WholeStep
 
@@ -101,8 +111,81 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         and steps of clips that move in part.
     """
     step, whole = StreamStep(network), WholeStep(network)
+    _write_both(step, whole, path, opset)
+    return max(
+        float(np.abs(got - want).max())
+        for size in _SIZES
+        for got, want in _pictures(step, whole, path, size)
+    )
+
+
+def export_int8(network: MIAVSRLite, path: Path, opset: int) -> tuple[float, float]:
+    """Write both graphs with convolutions in int8, and compare them.
+
+    The ranges of values are those of drawn clips (``calibration_clip``), so that the
+    graphs are a function of the weights alone.
+
+    Args:
+        network: in eval mode, float32, on the CPU.
+        path: file of the whole step; the other's is :func:`masked_path`.
+        opset: of ONNX.
+
+    Returns:
+        The lowest PSNR, in dB, of a picture to what torch computes of the same bytes,
+        over the steps that :func:`export_steps` compares; and that of both steps to the
+        network in float, over all frames of the drawn clips.
+    """
+    convolutions = Convolutions(network)
+    calibrated = WholeStep(network, convolutions)
+    clips = calibration_clips()
+
+    def run() -> list[NDArray[np.float32]]:
+        return [_run_whole(calibrated, clip) for clip in clips]
+
+    exact: list[NDArray[np.float32]] = []
+    ranges = observe(convolutions, lambda: exact.extend(run()))
+    quantised(convolutions, ranges)
+    step = StreamStep(network, convolutions=convolutions)
+    whole = WholeStep(network, convolutions)
+    _write_both(step, whole, path, opset)
+    agreement = min(
+        _psnr(got, want)
+        for size in _SIZES
+        for got, want in _pictures(step, whole, path, size)
+    )
+    fidelity = _psnr(np.concatenate(run()), np.concatenate(exact))
+    return agreement, fidelity
+
+
+def _run_whole(step: WholeStep, clip: Clip) -> NDArray[np.float32]:
+    """(T, h, w, 3) to (T, 4h, 4w, 3)."""
+    count, height, width = clip.shape[:3]
+    hidden = (
+        StreamStep(step.network, convolutions=step.convolutions)
+        .start(height, width)
+        .hidden
+    )
+    pictures = []
+    with torch.inference_mode():
+        for i in range(count):
+            frames = clip[[max(0, i - 1), i, min(count - 1, i + 1)]]
+            picture, hidden = step(
+                torch.from_numpy(frames), torch.tensor(i == 0), hidden
+            )
+            pictures.append(picture.numpy())
+    return np.concatenate(pictures)
+
+
+def _psnr(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(-10 * np.log10(max(np.square(one - other).mean(), 1e-12)))
+
+
+def _write_both(step: StreamStep, whole: WholeStep, path: Path, opset: int) -> None:
     memory = step.start(48, 64)
     names = _names(memory)
+    # the last row stands for what is outside
+    zeros = {n: int(x[-1, 0]) for n, x in zip(names, _flat(memory), strict=True)}
+    zeros = {name: zero for name, zero in zeros.items() if zero}
     frames, no = torch.rand(3, 48, 64, 3), torch.tensor(False)
     pixels = {name: {0: "P"} for name in names}
     pixels |= {"detail": {0: "N"}, "books": {1: "V"}}
@@ -114,6 +197,7 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         (["frames", "first", "hidden"], ["upscaled", "next_hidden"]),
         {**size, "hidden": pixels["hidden"]},
         opset,
+        zeros,
     )
     _write(
         _Flat(step, memory),
@@ -125,8 +209,8 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         ),
         {**size, **pixels},
         opset,
+        zeros,
     )
-    return max(_difference(step, whole, path, size) for size in _SIZES)
 
 
 def _write(
@@ -136,6 +220,7 @@ def _write(
     names: tuple[list[str], list[str]],
     free: dict[str, dict[int, str]],
     opset: int,
+    zeros: dict[str, int],
 ) -> None:
     import onnx
 
@@ -156,13 +241,16 @@ def _write(
     model = onnx.load(str(path))
     for node in model.graph.node:
         node.doc_string = ""
+    if zeros:
+        onnx.helper.set_model_props(model, {"zeros": json.dumps(zeros)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def _difference(
+def _pictures(
     step: StreamStep, whole: WholeStep, path: Path, size: tuple[int, int]
-) -> float:
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Pictures of both graphs, each with that of torch."""
     sessions = [
         onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
         for p in (path, masked_path(path))
@@ -174,7 +262,6 @@ def _difference(
     memory = step.start(*size)
     names = _names(memory)
     theirs = {name: x.numpy() for name, x in zip(names, _flat(memory), strict=True)}
-    difference = 0.0
     for i, ratio in enumerate(_RATIOS):
         frames = clip[i : i + 3]
         first = np.array(i == 0)
@@ -195,6 +282,5 @@ def _difference(
             want, _ = whole(x, start, memory.hidden)
             out = step(x, start, start, torch.tensor(ratio), memory)
         memory = out.memory
-        for one, other in ((got, want), (masked, out.picture)):
-            difference = max(difference, float(np.abs(one - other.numpy()).max()))
-    return difference
+        yield got, want.numpy()
+        yield masked, out.picture.numpy()

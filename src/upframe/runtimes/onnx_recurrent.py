@@ -3,11 +3,13 @@
 The graphs are those of ``upframe.export.recurrent``. The state stays in values of ONNX
 Runtime, which are handed from step to step without copies. Tables into which a step
 only puts some rows are its input and its output at once: scattering then leaves out the
-copy of the rest. So a state that was given to a step is used up.
+copy of the rest. So a state that was given to a step is used up. In int8 it is bytes,
+and the masked graph says which byte stands for 0.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ State = dict[str, Any]
 """Values of ONNX Runtime, which has no types, by the masked graph's input names, and
 spare memory by the names of its outputs."""
 
+_TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 _FIXED = ("frames", "first", "refresh", "keep_ratio")
 _NEXT = "next_"
 _SPARE = "moved_"
@@ -72,26 +75,29 @@ class OnnxRecurrentRuntime:
         for network, path in ((self._whole, whole), (self._masked, masked)):
             _check_contract(network, path)
         self._states = {
-            value.name: value.shape
+            value.name: (value.shape, _TYPES[value.type])
             for value in self._masked.get_inputs()
             if value.name not in _FIXED
         }
+        about = self._masked.get_modelmeta().custom_metadata_map
+        self._zeros: dict[str, int] = json.loads(about.get("zeros", "{}"))
 
     def session(self) -> RecurrentSession:
         """Start on a new run of consecutive frames."""
         return RecurrentSession(self.card, self, self._ratio)
 
     def start(self, height: int, width: int) -> State:
-        """Zeros."""
+        """Zeros, or what codes them."""
         pixels = height * width
         sides = {"P": pixels + 1, "N": pixels, "V": pixels // WINDOW**2}
-        shapes = {**self._states, **{_SPARE + k: self._states[k] for k in _MOVED}}
-        return {
-            name: _value(
-                np.zeros([sides.get(side, side) for side in shape], np.float32)
-            )
-            for name, shape in shapes.items()
-        }
+
+        def empty(name: str) -> Any:
+            shape, kind = self._states[name]
+            whole = [sides.get(side, side) for side in shape]
+            return _value(np.full(whole, self._zeros.get(name, 0), kind))
+
+        state = {name: empty(name) for name in self._states}
+        return {**state, **{_SPARE + name: empty(name) for name in _MOVED}}
 
     def whole(
         self, frames: FloatFrame, first: bool, state: State

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from upframe.nn.motion import PATCH, aligned_rows, patch_motion
-from upframe.systems.mia_vsr_lite import SCALE, Group, MIAVSRLite, WindowAttention
+from upframe.systems.mia_vsr_lite import SCALE, Group, WindowAttention
+from upframe.systems.mia_vsr_lite_convolutions import Convolution
 
 DETAIL = 3 * SCALE**2
 """Channels of what the network adds to the base."""
@@ -35,9 +36,9 @@ def as_table(x: Tensor, channels: int) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, channels)
 
 
-def with_zero(table: Tensor) -> Tensor:
-    """(P, C) to (P + 1, C): a row for what is outside."""
-    return F.pad(table, (0, 0, 0, 1))
+def with_zero(table: Tensor, zero: int = 0) -> Tensor:
+    """(P, C) to (P + 1, C): a row for what is outside, of the code of 0."""
+    return F.pad(table, (0, 0, 0, 1), value=zero)
 
 
 def to_windows(table: Tensor, width: int, channels: int) -> Tensor:
@@ -69,30 +70,6 @@ def motion_rows(frames: Tensor) -> tuple[Tensor, Tensor]:
     return rows[0], rows[1]
 
 
-def fusing(network: MIAVSRLite) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """``conv_fuse`` in two, for features and for the hidden state, to be added.
-
-    What the first adds to, the features themselves, is part of it.
-    """
-    conv, dim = network.conv_fuse, network.dim
-    weight = conv.weight.detach()
-    itself = F.pad(torch.eye(dim)[:, :, None, None], (1, 1, 1, 1)).to(weight)
-    return (
-        _convolution(weight[:, :dim] + itself, conv.bias, padding=1),
-        _convolution(weight[:, dim:], None, padding=1),
-    )
-
-
-def enlarging(conv: nn.Conv2d) -> nn.Conv2d:
-    """A convolution before a pixel shuffle, its channels by row, column and colour."""
-    assert conv.bias is not None
-    weight, bias = (
-        x.detach().reshape(3, -1, *x.shape[1:]).transpose(0, 1).flatten(0, 1)
-        for x in (conv.weight, conv.bias)
-    )
-    return _convolution(weight, bias, padding=conv.padding[0])  # type: ignore[arg-type]
-
-
 def attended(group: Group, tokens: Tensor, past: Tensor) -> Tensor:
     """Windows (V, 64, C) after attention and feed-forward."""
     tokens = tokens + _attention(group.attn, group.norm1(tokens), group.norm1(past))
@@ -100,11 +77,11 @@ def attended(group: Group, tokens: Tensor, past: Tensor) -> Tensor:
     return result
 
 
-def picture(base: nn.Conv2d, now: Tensor, detail: Tensor) -> Tensor:
+def picture(base: Convolution, now: Tensor, detail: Tensor) -> Tensor:
     """The frame enlarged, with detail.
 
     Args:
-        base: the network's, by :func:`enlarging`.
+        base: the network's, by ``enlarging``.
         now: (1, 3, h, w) the current frame.
         detail: (h * w, 48); channels are row, column and colour.
 
@@ -113,22 +90,10 @@ def picture(base: nn.Conv2d, now: Tensor, detail: Tensor) -> Tensor:
     """
     h, w = now.shape[2], now.shape[3]
     wide = F.pad(now, (2, 2, 2, 2), mode="replicate")
-    whole = as_table(base(wide), DETAIL) + detail
+    whole = as_table(base(wide, padding=0), DETAIL) + detail
     whole = whole.reshape(h, w, SCALE, 3 * SCALE).permute(0, 2, 1, 3)
     # last, because a graph that ends with another shape copies it
     return whole.reshape(1, h * SCALE, w * SCALE, 3).clamp(0, 1)
-
-
-def _convolution(weight: Tensor, bias: Tensor | None, padding: int) -> nn.Conv2d:
-    """With these weights, which are copied."""
-    outer, inner, side = weight.shape[:3]
-    conv = nn.Conv2d(inner, outer, side, padding=padding, bias=bias is not None)
-    conv.to(weight)
-    with torch.no_grad():
-        conv.weight.copy_(weight)
-        if bias is not None and conv.bias is not None:
-            conv.bias.copy_(bias)
-    return conv.requires_grad_(False)
 
 
 def _attention(attn: WindowAttention, now: Tensor, past: Tensor) -> Tensor:

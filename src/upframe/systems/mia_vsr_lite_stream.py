@@ -35,16 +35,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.nn.motion import PATCH
-from upframe.systems.mia_vsr_lite import Group, MIAVSRLite, ResidualConv
+from upframe.systems.mia_vsr_lite import Group, MIAVSRLite
 from upframe.systems.mia_vsr_lite_blocks import Blocks, blocks, choose, marks
+from upframe.systems.mia_vsr_lite_convolutions import (
+    Coding,
+    Convolution,
+    Convolutions,
+    enlarging,
+)
 from upframe.systems.mia_vsr_lite_layers import (
     DETAIL,
     as_map,
     as_table,
     attended,
-    enlarging,
     from_windows,
-    fusing,
     motion_rows,
     picture,
     to_windows,
@@ -62,14 +66,14 @@ class Memory(NamedTuple):
     """What is carried from frame to frame."""
 
     hidden: Tensor
-    """(P, C) state of the recurrence."""
+    """(P, C) state of the recurrence, in codes."""
     detail: Tensor
-    """(h * w, 48): what the network adds to the base; row, column, colour."""
+    """(h * w, 48): what the network adds to the base, in codes; row, column, colour."""
     books: Tensor
     """(2, V): debt, and computations in calm."""
     inputs: tuple[Tensor, ...]
-    """(P, C): what ``conv_fuse`` was given beside the hidden state, then what each
-    convolution of each group was."""
+    """(P, C) codes: what ``conv_fuse`` was given beside the hidden state, then what
+    each convolution of each group was; with masks, the first of each pair."""
     deltas: tuple[Tensor, ...]
     """(P, C) for each residual of each group: what it added to its input; none in a
     network without masks."""
@@ -98,15 +102,20 @@ class StreamStep(nn.Module):
         whole_maps: share of blocks from which convolutions run on the whole map; above
             1 never. Results are the same up to rounding.
         overwrite: whether a step may write into the memory that it is given.
+        convolutions: of the network; None for those in float.
     """
 
     def __init__(
-        self, network: MIAVSRLite, whole_maps: float = 2.0, overwrite: bool = False
+        self,
+        network: MIAVSRLite,
+        whole_maps: float = 2.0,
+        overwrite: bool = False,
+        convolutions: Convolutions | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.fuse, self.fuse_hidden = fusing(network)
-        self.last, self.base = enlarging(network.conv_last), enlarging(network.base)
+        self.convolutions = convolutions or Convolutions(network)
+        self.base = enlarging(network.base)
         self.whole_maps = whole_maps
         self.overwrite = overwrite
         self.side = PATCH if network.use_mask else BLOCK
@@ -119,21 +128,26 @@ class StreamStep(nn.Module):
             width: of the frames, the same.
         """
         like = self.network.conv_first.weight
+        convs, dim = self.convolutions, self.network.dim
         pixels, groups = height * width, self._groups()
-        pairs = sum(len(group.convs) for group in groups)
+        pairs = [pair for i in range(len(groups)) for pair in convs.pairs(i)]
         masked = self.network.use_mask
 
-        def tables(count: int) -> tuple[Tensor, ...]:
-            dim = self.network.dim
-            return tuple(like.new_zeros(pixels + 1, dim) for _ in range(count))
+        def table(
+            coding: Coding, rows: int = pixels + 1, channels: int = dim
+        ) -> Tensor:
+            return like.new_full((rows, channels), coding.zero, dtype=coding.dtype)
 
+        remembered = (
+            [one for one, _ in pairs] if masked else [c for p in pairs for c in p]
+        )
         return Memory(
-            hidden=tables(1)[0],
-            detail=like.new_zeros(pixels, DETAIL),
+            hidden=table(convs.last.before),
+            detail=table(convs.last.after, pixels, DETAIL),
             books=like.new_zeros(2, pixels // PATCH**2),
-            inputs=tables(1 + (pairs if masked else 2 * pairs)),
-            deltas=tables(pairs + len(groups) if masked else 0),
-            norms=tables(len(groups) if masked else 0),
+            inputs=tuple(table(c.before) for c in (convs.fuse, *remembered)),
+            deltas=tuple(table(Coding()) for _ in (*pairs, *groups) if masked),
+            norms=tuple(table(Coding()) for _ in groups if masked),
         )
 
     def forward(
@@ -157,6 +171,7 @@ class StreamStep(nn.Module):
             memory: of the previous step.
         """
         h, w = frames.shape[1], frames.shape[2]
+        convs = self.convolutions
         pixels = F.pad(frames.reshape(3, h * w, 3), (0, 0, 0, 1))
         rows, later = motion_rows(frames)
         detail = memory.detail.index_select(0, rows)
@@ -169,19 +184,26 @@ class StreamStep(nn.Module):
         )
         area = blocks(chosen, self.side, h, w)
         looks = torch.cat((pixels[1], before, pixels[2].index_select(0, later)), dim=1)
+        looks = convs.first.before.encode(looks)
         hidden = memory.hidden.index_select(0, rows)
         inputs, deltas, norms = (_Tables(part, self.overwrite) for part in memory[3:])
         entry = self._enter(looks, hidden, area, inputs)
-        past = torch.where(first, entry, _rows(hidden, area.own))
+        state = convs.last.before
+        past = torch.where(first, entry, state.decode(_rows(hidden, area.own)))
         if self.network.use_mask:
             x, used = self._masked(entry, past, area, refresh, inputs, deltas, norms)
         else:
             x = self._unmasked(entry, past, area, inputs)
             used = [chosen] * len(self._groups())
         moved = hidden, detail
-        hidden = _put(hidden, area, x)
-        detail = _put(detail, area, self._convolved(self.last, hidden, area))
-        whole = picture(self.base, frames[1:2].permute(0, 3, 1, 2), detail)
+        hidden = _put(hidden, area, state.encode(x))
+        made = self._convolved(convs.last, hidden, area)
+        detail = _put(detail, area, as_table(made, DETAIL))
+        whole = picture(
+            self.base,
+            frames[1:2].permute(0, 3, 1, 2),
+            convs.last.after.decode(detail),
+        )
         told = torch.stack([marks(windows, books[0]) for windows in (chosen, *used)])
         tables = (tuple(part.after) for part in (inputs, deltas, norms))
         return Outcome(whole, Memory(hidden, detail, books, *tables), told, moved)
@@ -195,15 +217,17 @@ class StreamStep(nn.Module):
         """What the groups are given, (K * N, C).
 
         Args:
-            looks: (P, 9) aligned frames.
-            hidden: (P, C) moved hidden state.
+            looks: (P, 9) aligned frames, in codes.
+            hidden: (P, C) moved hidden state, in codes.
             area: the blocks.
             inputs: of the convolutions.
         """
-        feature = self._convolved(self.network.conv_first, looks, area, leaky=True)
-        made = self._convolved(self.fuse, inputs.put(area, feature), area)
+        convs = self.convolutions
+        made = self._convolved(convs.first, looks, area)
+        table = inputs.put(area, self._next(convs.first, made, convs.fuse))
+        fused = self._made(convs.fuse, table, area)
         # added as rows: graphs cannot add convolved tiles of which there are none
-        return made + self._convolved(self.fuse_hidden, hidden, area)
+        return fused + self._made(convs.fuse_hidden, hidden, area)
 
     def _unmasked(
         self, x: Tensor, past: Tensor, area: Blocks, inputs: _Tables
@@ -220,11 +244,11 @@ class StreamStep(nn.Module):
             (K * N, C).
         """
         dim = self.network.dim
-        for group in self._groups():
-            for pair in _pairs(group):
-                table = inputs.put(area, x)
-                middle = self._convolved(pair.conv1, table, area, leaky=True)
-                x = x + self._convolved(pair.conv2, inputs.put(area, middle), area)
+        for i, group in enumerate(self._groups()):
+            for one, other in self.convolutions.pairs(i):
+                table = inputs.put(area, one.before.encode(x))
+                middle = self._next(one, self._convolved(one, table, area), other)
+                x = x + self._made(other, inputs.put(area, middle), area)
             tokens, before = (to_windows(rows, self.side, dim) for rows in (x, past))
             x = from_windows(attended(group, tokens, before), self.side, dim)
         return x
@@ -254,7 +278,7 @@ class StreamStep(nn.Module):
             (K * N, C), and the numbers of the windows that each group computed.
         """
         used: list[Tensor] = []
-        for group in self._groups():
+        for i, group in enumerate(self._groups()):
             now = group.norm_mask(x)
             change = self._by_window(now - _rows(norms.next, area.own)).abs()
             norms.put(area, now)
@@ -263,8 +287,10 @@ class StreamStep(nn.Module):
             some = needed.nonzero()[:, 0]
             part = area.select(some)
             used.append(part.windows)
-            for pair in _pairs(group):
-                made = self._pair(pair, inputs.put(area, x), part)
+            for one, other in self.convolutions.pairs(i):
+                made = self._pair(
+                    one, other, inputs.put(area, one.before.encode(x)), part
+                )
                 x = x + _rows(deltas.put(part, made), area.own)
             tokens, before = (
                 self._by_window(rows).index_select(0, some) for rows in (x, past)
@@ -284,39 +310,50 @@ class StreamStep(nn.Module):
         pixels = area.own.shape[0] * self.side**2
         return pixels >= self.whole_maps * area.height * area.width
 
-    def _convolved(
-        self, conv: nn.Conv2d, table: Tensor, area: Blocks, *, leaky: bool = False
-    ) -> Tensor:
-        """(K * N, C'): a convolution of a table (P, C), of the blocks."""
-        whole = self._whole(area)
-        if whole:
-            x = as_map(table[:-1], area.height, area.width, conv.in_channels)
-            made = F.conv2d(x, conv.weight, conv.bias, padding=1)
-        else:
-            side = self.side + 2
-            x = as_map(_rows(table, area.near), side, side, conv.in_channels)
-            made = F.conv2d(x, conv.weight, conv.bias)
-        if leaky:
-            made = F.leaky_relu(made, 0.1)
-        rows = as_table(made, conv.out_channels)
-        return _rows(rows, area.own) if whole else rows
+    def _convolved(self, conv: Convolution, table: Tensor, area: Blocks) -> Tensor:
+        """(K, C', a, a): a convolution of a table (P, C), of the blocks, in codes."""
+        if self._whole(area):
+            x = as_map(table[:-1], area.height, area.width, conv.inner)
+            rows = as_table(conv(x, padding=1), conv.outer)
+            return as_map(_rows(rows, area.own), self.side, self.side, conv.outer)
+        side = self.side + 2
+        x = as_map(_rows(table, area.near), side, side, conv.inner)
+        made: Tensor = conv(x, padding=0)
+        return made
 
-    def _pair(self, pair: ResidualConv, table: Tensor, area: Blocks) -> Tensor:
+    def _made(self, conv: Convolution, table: Tensor, area: Blocks) -> Tensor:
+        """(K * N, C'): a convolution of a table of codes (P, C), of the blocks."""
+        made = self._convolved(conv, table, area)
+        return conv.after.decode(as_table(made, conv.outer))
+
+    def _next(self, conv: Convolution, made: Tensor, following: Convolution) -> Tensor:
+        """(K * N, C): from codes (K, C, a, a) of one convolution, through a leaky ReLU,
+        to those of another."""
+        values = F.leaky_relu(conv.after.decode(made), 0.1)
+        return as_table(following.before.encode(values), following.inner)
+
+    def _pair(
+        self, one: Convolution, other: Convolution, table: Tensor, area: Blocks
+    ) -> Tensor:
         """(K * N, C): two convolutions of a table (P, C), of windows.
 
         The first one also computes a pixel around each: what a neighbour was given may
         have changed although the group drops it, which leaves its own result behind.
         """
-        first, second, dim = pair.conv1, pair.conv2, self.network.dim
-        if self._whole(area):
+        dim, whole = self.network.dim, self._whole(area)
+        if whole:
             x = as_map(table[:-1], area.height, area.width, dim)
-            return _rows(as_table(pair(x), dim), area.own)
-        side = self.side + 4
-        x = as_map(_rows(table, area.wide), side, side, dim)
-        x = F.leaky_relu(F.conv2d(x, first.weight, first.bias), 0.1)
-        inside = area.near != area.height * area.width
-        x = x * as_map(inside.to(x), side - 2, side - 2, 1)
-        return as_table(F.conv2d(x, second.weight, second.bias), dim)
+        else:
+            side = self.side + 4
+            x = as_map(_rows(table, area.wide), side, side, dim)
+        x = one.after.decode(one(x, padding=int(whole)))
+        x = F.leaky_relu(x, 0.1)
+        if not whole:
+            inside = area.near != area.height * area.width
+            x = x * as_map(inside.to(x), side - 2, side - 2, 1)
+        x = other(other.before.encode(x), padding=int(whole))
+        rows = other.after.decode(as_table(x, dim))
+        return _rows(rows, area.own) if whole else rows
 
 
 class _Tables:
@@ -371,10 +408,6 @@ def restore(
                 shares.append(outcome.computed[0].mean())
     out = torch.stack(pictures).reshape(*frames.shape[:3], *pictures[0].shape[1:])
     return out, torch.stack(shares) if shares else frames.new_zeros(0)
-
-
-def _pairs(group: Group) -> Sequence[ResidualConv]:
-    return list(group.convs)  # type: ignore[arg-type]
 
 
 def _rows(table: Tensor, rows: Tensor) -> Tensor:

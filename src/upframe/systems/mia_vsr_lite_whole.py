@@ -7,15 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite_convolutions import Convolutions, enlarging
 from upframe.systems.mia_vsr_lite_layers import (
     DETAIL,
     LOOKS,
     as_map,
     as_table,
     attended,
-    enlarging,
     from_windows,
-    fusing,
     motion_rows,
     picture,
     to_windows,
@@ -30,13 +29,16 @@ class WholeStep(nn.Module):
 
     Args:
         network: in eval mode.
+        convolutions: of it; None for those in float.
     """
 
-    def __init__(self, network: MIAVSRLite) -> None:
+    def __init__(
+        self, network: MIAVSRLite, convolutions: Convolutions | None = None
+    ) -> None:
         super().__init__()
         self.network = network
-        self.fuse, self.fuse_hidden = fusing(network)
-        self.last, self.base = enlarging(network.conv_last), enlarging(network.base)
+        self.convolutions = convolutions or Convolutions(network)
+        self.base = enlarging(network.base)
 
     def forward(
         self, frames: Tensor, first: Tensor, hidden: Tensor
@@ -47,14 +49,14 @@ class WholeStep(nn.Module):
             frames: (3, h, w, 3) previous, current and next frame, RGB in [0, 1]; h and
                 w multiples of 8; where there is none, the current one again.
             first: () bool: there is no previous frame.
-            hidden: (h * w + 1, C) of the previous step; zeros for the first.
+            hidden: (h * w + 1, C) codes of the previous step; those of 0 for the first.
 
         Returns:
             (1, 4h, 4w, 3) in [0, 1], and the hidden state (h * w + 1, C).
         """
-        net = self.network
-        h, w = frames.shape[1], frames.shape[2]
-        pixels = frames.reshape(3, h * w, 3)
+        net, convs = self.network, self.convolutions
+        h, w, dim = frames.shape[1], frames.shape[2], net.dim
+        pixels = convs.first.before.encode(frames.reshape(3, h * w, 3))
         rows, later = motion_rows(frames)
         looks = torch.cat(
             (
@@ -64,22 +66,30 @@ class WholeStep(nn.Module):
             ),
             dim=1,
         )
-        feature = F.leaky_relu(net.conv_first(as_map(looks, h, w, LOOKS)), 0.1)
+        made = convs.first(as_map(looks, h, w, LOOKS), padding=1)
+        feature = F.leaky_relu(convs.first.after.decode(made), 0.1)
         moved = hidden.index_select(0, rows)
-        x = self.fuse(feature) + self.fuse_hidden(as_map(moved, h, w, net.dim))
+        fused = convs.fuse(convs.fuse.before.encode(feature), padding=1)
+        added = convs.fuse_hidden(as_map(moved, h, w, dim), padding=1)
+        x = convs.fuse.after.decode(fused) + convs.fuse_hidden.after.decode(added)
+        state = convs.last.before
         past = torch.where(
             first,
-            to_windows(as_table(x, net.dim), w, net.dim),
-            to_windows(moved, w, net.dim),
+            to_windows(as_table(x, dim), w, dim),
+            to_windows(state.decode(moved), w, dim),
         )
         table = moved
-        for group in net.groups:
-            for conv in group.convs:  # type: ignore[union-attr]
-                x = x + conv(x)
-            tokens = to_windows(as_table(x, net.dim), w, net.dim)
+        for i, group in enumerate(net.groups):
+            for one, other in convs.pairs(i):
+                middle = one.after.decode(one(one.before.encode(x), padding=1))
+                middle = other.before.encode(F.leaky_relu(middle, 0.1))
+                x = x + other.after.decode(other(middle, padding=1))
+            tokens = to_windows(as_table(x, dim), w, dim)
             tokens = attended(group, tokens, past)  # type: ignore[arg-type]
-            table = from_windows(tokens, w, net.dim)
-            x = as_map(table, h, w, net.dim)
-        detail = as_table(self.last(x), DETAIL)
+            table = from_windows(tokens, w, dim)
+            x = as_map(table, h, w, dim)
+        table = state.encode(table)
+        detail = as_table(convs.last(as_map(table, h, w, dim), padding=1), DETAIL)
         now = frames[1:2].permute(0, 3, 1, 2)
-        return picture(self.base, now, detail), with_zero(table)
+        whole = picture(self.base, now, convs.last.after.decode(detail))
+        return whole, with_zero(table, state.zero)
