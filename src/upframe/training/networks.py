@@ -11,6 +11,7 @@ from torch import nn
 
 from upframe.errors import UsageError
 from upframe.training.recipe import SystemConfig
+from upframe.training.tasks.stages import part_of
 from upframe.weights.checkpoints import read_checkpoint
 
 FLOW = "spynet."
@@ -99,11 +100,7 @@ def start_from(network: nn.Module, path: Path, prefix: str = "") -> int:
         WeightsError: if the file cannot be read.
         UsageError: if it has entries that the network lacks, or of other shapes.
     """
-    want = {
-        key.removeprefix(prefix): value
-        for key, value in network.state_dict().items()
-        if key.startswith(prefix)
-    }
+    want = part_of(network.state_dict(), prefix)
     have = read_checkpoint(path).state
     wrong = [
         key

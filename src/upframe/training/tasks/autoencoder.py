@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from upframe.errors import WeightsError
 from upframe.systems.autoencoder import NANO, Autoencoder
 from upframe.systems.latents import encode, trim
 from upframe.training.responses import Response
+from upframe.training.tasks.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
 
@@ -74,18 +74,13 @@ def read_autoencoder(path: Path) -> Autoencoder:
         WeightsError: it cannot be read, or is none.
     """
     checkpoint = read_checkpoint(path)
-    state = {k.removeprefix("network."): v for k, v in checkpoint.state.items()}
-    try:
+    with building("autoencoder", path, "autoencoder-nano"):
         sizes: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v
             for k, v in checkpoint.declared.items()
             if k != "kl_weight"
         }
         network = Autoencoder(replace(NANO, **sizes))
-        network.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        raise WeightsError(
-            f"{path} holds no autoencoder: {str(error).splitlines()[0]}.",
-            "Train one with recipes/autoencoder-nano.yaml.",
-        ) from error
+        state = checkpoint.state
+        network.load_state_dict(part_of(state, "network.") or state)
     return network.requires_grad_(False).eval()

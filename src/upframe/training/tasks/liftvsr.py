@@ -34,7 +34,6 @@ import torch.nn.functional as F
 from diffusers import PixArtTransformer2DModel
 from torch import Tensor, nn
 
-from upframe.errors import WeightsError
 from upframe.nn.pictures import enlarge
 from upframe.systems.autoencoder import Autoencoder
 from upframe.systems.liftvsr import LiftVSR
@@ -52,6 +51,7 @@ from upframe.systems.liftvsr_training import (
 )
 from upframe.training.responses import Response
 from upframe.training.tasks.autoencoder import clean_latents, read_autoencoder
+from upframe.training.tasks.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
 NANO_PIXART: dict[str, Any] = {
@@ -242,23 +242,11 @@ def read_prior(path: Path) -> tuple[Any, Autoencoder]:
     """
     checkpoint = read_checkpoint(path)
     sizes = dict(checkpoint.declared)
-    try:
+    with building("prior", path, "liftvsr-nano-prior"):
         vae = read_autoencoder(Path(sizes.pop("autoencoder")))
         pixart = _pixart(vae, sizes)
-        parts = {"vae.": vae, "pixart.": pixart}
-        for prefix, part in parts.items():
-            part.load_state_dict(
-                {
-                    name.removeprefix(prefix): value
-                    for name, value in checkpoint.state.items()
-                    if name.startswith(prefix)
-                }
-            )
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise WeightsError(
-            f"{path} holds no prior: {str(error).splitlines()[0]}.",
-            "Train one with recipes/liftvsr-nano-prior.yaml.",
-        ) from error
+        vae.load_state_dict(part_of(checkpoint.state, "vae."))
+        pixart.load_state_dict(part_of(checkpoint.state, "pixart."))
     return pixart, vae
 
 

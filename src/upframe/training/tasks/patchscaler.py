@@ -18,7 +18,7 @@ Patch-DiT on top of it; of the classifier it says that it is frozen. Chosen here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upframe.errors import WeightsError
 from upframe.nn.pictures import enlarge
 from upframe.nn.texture_memory import TextureClassifier, TextureMemory
 from upframe.systems.autoencoder import Autoencoder
@@ -37,6 +36,7 @@ from upframe.systems.patchscaler_restoration import GlobalRestoration, restorati
 from upframe.systems.patchscaler_sampling import Group, Grouping, shortcut
 from upframe.training.responses import Response
 from upframe.training.tasks.autoencoder import read_autoencoder
+from upframe.training.tasks.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
 _SCALE = 4
@@ -277,14 +277,12 @@ def read_restoration(
     """
     checkpoint = read_checkpoint(path)
     declared = checkpoint.declared
-    try:
+    with building("restoration module", path, "patchscaler-nano-restoration"):
         vae = read_autoencoder(Path(declared["autoencoder"]))
-        vae.load_state_dict(_part(checkpoint.state, "vae."))
+        vae.load_state_dict(part_of(checkpoint.state, "vae."))
         widths, blocks = tuple(declared["widths"]), int(declared["blocks"])
         module = GlobalRestoration(vae.config.latent_channels, widths, blocks)
-        module.load_state_dict(_part(checkpoint.state, "restoration."))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _other(path, "restoration module", error) from error
+        module.load_state_dict(part_of(checkpoint.state, "restoration."))
     frozen = module.requires_grad_(False).eval()
     return vae, frozen, {"restoration": widths, "blocks": blocks}
 
@@ -297,16 +295,14 @@ def read_classifier(path: Path) -> ClassifierStage:
     """
     checkpoint = read_checkpoint(path)
     declared = checkpoint.declared
-    try:
+    with building("texture classifier", path, "texture-classifier-nano"):
         vae, _, _ = read_restoration(Path(declared["restoration"]))
-        vae.load_state_dict(_part(checkpoint.state, "vae."))
+        vae.load_state_dict(part_of(checkpoint.state, "vae."))
         widths = tuple(declared["widths"])
         channels = vae.config.latent_channels
         classifier = TextureClassifier(channels, widths, classes=0)
-        classifier.load_state_dict(_part(checkpoint.state, "classifier."))
+        classifier.load_state_dict(part_of(checkpoint.state, "classifier."))
         patch = int(declared["patch"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _other(path, "texture classifier", error) from error
     frozen = classifier.requires_grad_(False).eval()
     return ClassifierStage(vae, frozen, widths, patch)
 
@@ -323,14 +319,3 @@ def _corners(x: Tensor, patch: int) -> list[Tensor]:
     """The patches (B, C, p, p) in the corners of maps (B, C, h, w)."""
     sides = slice(None, patch), slice(-patch, None)
     return [x[..., rows, columns] for rows in sides for columns in sides]
-
-
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _other(path: Path, what: str, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{path} holds no {what}: {str(error).splitlines()[0]}.",
-        "Train one with the recipe of that stage.",
-    )

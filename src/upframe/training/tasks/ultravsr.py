@@ -47,6 +47,7 @@ from upframe.training.degradation_factor import latent_correlation
 from upframe.training.distillation import add_noise
 from upframe.training.responses import Response
 from upframe.training.tasks.autoencoder import clean_latents, read_autoencoder
+from upframe.training.tasks.stages import part_of
 from upframe.training.tasks.ultravsr_judges import ClipJudge, JointDistillation
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -291,11 +292,7 @@ def _stage(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of one part of a checkpoint, and the sizes that its recipe named."""
     checkpoint = read_checkpoint(Path(path))
-    state = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint.state.items()
-        if name.startswith(prefix)
-    }
+    state = part_of(checkpoint.state, prefix)
     if not state or "autoencoder" not in checkpoint.declared:
         raise WeightsError(
             f"{path} is not the checkpoint of the stage that is needed here.",
@@ -308,16 +305,12 @@ def _stage(
 def _fill(part: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
     """Load weights into what was built for them; temporal modules are not among
     them."""
-    try:
-        missing, extra = part.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{path} does not fit: {str(error).splitlines()[-1].strip()}",
-            "Train it again with the sizes of its recipe.",
-        ) from error
-    wrong = [*extra, *(name for name in missing if not is_temporal(name))]
+    own = part.state_dict()
+    wrong = [name for name in own if name not in state and not is_temporal(name)]
+    wrong += [k for k, v in state.items() if k not in own or v.shape != own[k].shape]
     if wrong:
         raise WeightsError(
             f"{path} does not fit, for example in {wrong[0]}.",
             "Train it again with the sizes of its recipe.",
         )
+    part.load_state_dict(state, strict=False)
