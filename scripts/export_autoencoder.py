@@ -10,17 +10,16 @@ with the sizes in its metadata.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from upframe.training.caches import open_caches
 from upframe.training.recipe import load_recipe
 from upframe.training.tasks.autoencoder import read_autoencoder
+from upframe.weights.saving import save_weights
 
 _CROPS = 256
 
@@ -44,10 +43,7 @@ def main() -> None:
     scaling = round(1 / float(latents.std()), 4)
     config = asdict(replace(network.config, scaling_factor=scaling))
     out = args.checkpoint.with_name("autoencoder.safetensors")
-    draft = out.with_suffix(".part")
-    state = {k: v.contiguous() for k, v in network.state_dict().items()}
-    save_file(state, draft, metadata={"config": json.dumps(config)})
-    draft.replace(out)
+    save_weights(out, network.state_dict(), config)
     print(f"{out}: deviation {1 / scaling:.3f}, scaling_factor {scaling}")
     print("per channel:", [round(float(v), 2) for v in latents.std((0, 2, 3))])
 

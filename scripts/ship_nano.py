@@ -17,12 +17,11 @@ DISTS needs weights that ``scripts/make_dists_weights.py`` makes; without them g
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from shipping import (
     RESTORATION,
     TestSet,
@@ -35,9 +34,10 @@ from shipping import (
 from torch import Tensor
 
 from upframe.training.networks import build_network
-from upframe.training.recipe import load_recipe
+from upframe.training.recipe import Recipe, load_recipe
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import describe_file
+from upframe.weights.saving import save_weights
 
 SYSTEMS = ("ultravsr", "oasis", "liftvsr", "patchscaler")
 _SIZE = (160, 120)
@@ -46,25 +46,15 @@ _FRAMES = 32
 
 
 def finished(
-    checkpoint: Path, recipe: Path
-) -> tuple[str, dict[str, str], dict[str, Tensor]]:
-    """Name, metadata and float16 weights of the system that a checkpoint holds."""
-    plan = load_recipe(recipe)
+    checkpoint: Path, plan: Recipe
+) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Name, configuration and weights of the system that a checkpoint holds."""
     system = next((s for s in SYSTEMS if plan.system.name.startswith(s)), None)
-    network = build_network(plan.system).eval()
+    network: Any = build_network(plan.system).eval()
     if system is None or not hasattr(network, "shipped"):
-        raise SystemExit(f"{recipe} trains {plan.system.name}, which does not ship")
+        raise SystemExit(f"recipes of {plan.system.name} end in nothing that ships")
     network.load_state_dict(dict(read_checkpoint(checkpoint).state))
-    config, state = network.shipped()
-    about = {"format": "pt", "system": system, "config": json.dumps(config)}
-    halves = {
-        key: (value.half() if value.is_floating_point() else value).contiguous()
-        for key, value in state.items()
-    }
-    for key, value in halves.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise SystemExit(f"{key} leaves the range of float16")
-    return plan.name, about, halves
+    return system, *network.shipped()
 
 
 def main() -> None:
@@ -82,12 +72,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="of each clip that are scored")
     args = parser.parse_args()
 
-    name, about, state = finished(args.checkpoint, args.recipe)
-    name = args.name or name
+    plan = load_recipe(args.recipe)
+    name = args.name or plan.name
+    system, config, state = finished(args.checkpoint, plan)
     steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
     with tempfile.TemporaryDirectory() as draft:
         tensors = Path(draft) / f"{name}.safetensors"
-        save_file(state, tensors, metadata=about)
+        save_weights(tensors, state, config, system=system, half=True)
         tensors.chmod(0o644)
         paths = {"safetensors": tensors}
         card = describe_file(tensors)

@@ -5,24 +5,22 @@ Importing this module needs the extra ``[diffusion]``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from upframe.datasets.textures import texture_crops
-from upframe.errors import OutputError, UsageError
+from upframe.errors import UsageError
 from upframe.nn.texture_memory import TextureClassifier, TextureMemory, build_memory
 from upframe.systems.latents import encode
 from upframe.systems.patchscaler import PatchScaler
 from upframe.training.tasks.patchscaler import read_classifier
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import load
+from upframe.weights.saving import save_weights
 
 
 def make_textures(
@@ -84,15 +82,8 @@ def save_with(model: str, memory: TextureMemory, path: Path) -> None:
     """
     system = _system(model)
     system.set_memory(memory)
-    state = {k: v.half().contiguous() for k, v in system.state_dict().items()}
-    config = json.dumps(system.configuration())
-    about = {"format": "pt", "system": "patchscaler", "config": config}
-    try:
-        save_file(state, path, about)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{path} cannot be written: {error}.", "Check the folder and the disk."
-        ) from error
+    config = system.configuration()
+    save_weights(path, system.state_dict(), config, system="patchscaler", half=True)
 
 
 def _parts(model: str) -> tuple[Any, TextureClassifier, int]:

@@ -245,13 +245,9 @@ class PatchScalerTask(nn.Module):
         none = torch.rand(len(y_0), 1, 1) < self.prompt_dropout
         return torch.where(none.to(tokens.device), self.model.no_prompt, tokens)
 
-    @torch.no_grad()
     def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What `upframe.systems.nano.build_patchscaler` takes, and the weights, rounded
-        to float16."""
-        state = self.model.state_dict()
-        rounded = {k: v.half().contiguous() for k, v in state.items()}
-        return self.model.configuration(), rounded
+        """What `upframe.systems.nano.build_patchscaler` takes, and the weights."""
+        return self.model.configuration(), self.model.state_dict()
 
 
 class ClassifierStage(NamedTuple):

@@ -20,7 +20,9 @@ What the paper is silent about, or a small system needs, was chosen:
 * `rank: null` trains all weights of UNet and encoder instead of LoRA; the prior of so
   few parameters is a start, not a treasure to be kept.
 * `change_weight` is for what changes from frame to frame: the differences of neighbours
-  in latents and in decoded pictures should be those of the original.
+  in latents and in decoded pictures should be those of the original. `warp_weight` is
+  for what moves with the original and yet does not stay the same
+  (`upframe.training.consistency`).
 * Joint distillation and the temporal discriminator (`ultravsr_judges`) are off unless
   they are given a weight; they cost two to three times the step.
 """
@@ -43,6 +45,7 @@ from upframe.systems.degradation_estimator import DegradationEstimator
 from upframe.systems.nano import TIMESTEPS, UltraVSRSizes, build_ultravsr
 from upframe.systems.ultravsr import restoration_step, sampled_frames
 from upframe.systems.ultravsr_adapters import is_temporal, merge_lora, prepare_training
+from upframe.training.consistency import warping_loss
 from upframe.training.degradation_factor import latent_correlation
 from upframe.training.distillation import add_noise
 from upframe.training.responses import Response
@@ -168,6 +171,7 @@ class UltraVSRTask(nn.Module):
         rts: whether temporal modules are trained; else they have no effect.
         latent_weight: of the difference of latents.
         change_weight: of the difference of what changes between frames.
+        warp_weight: of the difference of frames that are moved along the motion.
         content_weight: of the distillation of each frame.
         temporal_weight: of the distillation of what changes between frames.
         gan_weight: of the temporal discriminator.
@@ -188,6 +192,7 @@ class UltraVSRTask(nn.Module):
         rts: bool = True,
         latent_weight: float = 1.0,
         change_weight: float = 0.0,
+        warp_weight: float = 0.0,
         content_weight: float = 0.0,
         temporal_weight: float = 0.0,
         gan_weight: float = 0.0,
@@ -223,6 +228,7 @@ class UltraVSRTask(nn.Module):
         self.judge = ClipJudge(gan_channels, gan_weight) if gan_weight else None
         self.latent_weight = latent_weight
         self.change_weight = change_weight
+        self.warp_weight = warp_weight
         self._choose(rank, rts)
 
     def _choose(self, rank: int | None, rts: bool) -> None:
@@ -264,6 +270,8 @@ class UltraVSRTask(nn.Module):
             apart = _change_error(z.reshape(clips, frames, *z.shape[1:]), wanted)
             apart = apart + _change_error(pictures, high)
             losses["change"] = self.change_weight * apart
+        if self.warp_weight and frames > 1:
+            losses["warp"] = self.warp_weight * warping_loss(pictures, high)
         if self.distillation is not None:
             alphas = network.alphas_cumprod
             losses |= self.distillation.losses(z, wanted, frames, alphas)
@@ -277,8 +285,7 @@ class UltraVSRTask(nn.Module):
         if any("lora" in name for name, _ in network.named_parameters()):
             merge_lora(network.unet)
             merge_lora(network.vae)
-        state = {k: v.contiguous() for k, v in network.state_dict().items()}
-        return self._configuration, state
+        return self._configuration, network.state_dict()
 
 
 def _change_error(clips: Tensor, original: Tensor) -> Tensor:
