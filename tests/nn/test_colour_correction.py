@@ -59,3 +59,18 @@ def test_tiny_and_flat_pictures_work() -> None:
     flat = torch.full((1, 3, 2, 3), 0.5)
     for correct in (adain, wavelet):
         assert torch.isfinite(correct(flat, flat + 0.1)).all()
+
+
+@pytest.mark.parametrize("size", [(40, 50), (3, 70), (1, 1)])
+def test_edges_repeat_at_every_level(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size)
+    kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
+    expected = x
+    for step in (1, 2, 4, 8, 16):
+        expected = torch.nn.functional.conv2d(
+            torch.nn.functional.pad(expected, (step,) * 4, mode="replicate"),
+            kernel.expand(3, 1, 3, 3),
+            groups=3,
+            dilation=step,
+        )
+    torch.testing.assert_close(coarse(x), expected, rtol=0, atol=1e-6)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig, Posterior
+from upframe.systems.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    Posterior,
+    ToPixels,
+    UpConv,
+)
 
 TINY = AutoencoderConfig((4, 8, 8), latent_channels=3, layers_per_block=1)
 
@@ -66,3 +72,43 @@ def test_divergence_is_zero_for_the_standard_normal_alone() -> None:
 def test_sides_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="no multiples of 4"):
         Autoencoder(TINY).encode(torch.zeros(1, 3, 16, 18))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (2, 1)])
+def test_enlarging_and_convolving_are_one(size: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    x, layer = torch.randn(2, 5, *size), UpConv(5, 3)
+    wanted = F.conv2d(
+        F.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1
+    )
+    out = layer(x)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=1e-5)
+    gradients = [
+        torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+        for y in (out, wanted)
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_channels_become_pixels_as_in_torch(layout: torch.memory_format) -> None:
+    x = torch.rand(2, 3 * 16, 5, 6).contiguous(memory_format=layout)
+    out = ToPixels(4)(x)
+    assert torch.equal(out, F.pixel_shuffle(x, 4))
+    assert out.is_contiguous()
+
+
+def test_maps_keep_channels_last() -> None:
+    network = Autoencoder(AutoencoderConfig((8, 12), 4, layers_per_block=1, patch=2))
+    layouts = []
+
+    def look(layer: object, given: tuple[torch.Tensor], out: torch.Tensor) -> None:
+        layouts.append(out.is_contiguous(memory_format=torch.channels_last))
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(look)
+    with torch.no_grad():
+        network(torch.rand(1, 3, 16, 24))
+    assert len(layouts) == 16
+    assert all(layouts)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import ultravsr_parts as parts
+import upframe
 from upframe.errors import RuntimeFailure, WeightsError
 from upframe.nn.pictures import colour_fixes
 from upframe.nn.rts import RecurrentTemporalShift
@@ -182,6 +183,22 @@ def test_colours_are_corrected_by_name() -> None:
     }
     assert error["wavelet"] < error["none"]
     assert error["adain"] < error["none"]
+
+
+def test_maps_of_the_small_system_keep_channels_last() -> None:
+    model = upframe.load("ultravsr-nano")
+    layouts = {}
+
+    def look(name: str, out: Tensor) -> None:
+        layouts[name] = out.is_contiguous(memory_format=torch.channels_last)
+
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Conv2d) and "estimator" not in name:
+            layer.register_forward_hook(lambda _, __, out, name=name: look(name, out))
+    with torch.no_grad():
+        model(clip(3, 12, 16), HALF)
+    assert len(layouts) > 50
+    assert all(layouts.values())
 
 
 def test_our_own_autoencoder_fits() -> None:

@@ -31,7 +31,8 @@ def require_finite(x: Tensor, what: str) -> None:
     Raises:
         RuntimeFailure: there is a NaN or an infinity.
     """
-    if not bool(torch.isfinite(x).all()):
+    # either end is no number where any value is none
+    if not bool(torch.stack(x.aminmax()).isfinite().all()):
         advice = "The input or the weights hold values that are no numbers."
         if x.dtype != torch.float32:
             advice = "Half precision overflowed: use dtype float32 or bfloat16."

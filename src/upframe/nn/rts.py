@@ -26,7 +26,8 @@ Deviations from the authors' code:
 
 What is kept although it looks like a slip: the middle third of the reduced channels is
 zero after the shift, so the frame itself reaches the 3×3 convolution only through the
-residual path. The authors' weights were trained with it.
+residual path. The authors' weights were trained with it. Here these channels are not
+computed in the first place; the weights of theirs stay, unused.
 """
 
 from __future__ import annotations
@@ -71,9 +72,8 @@ class RTSConv(nn.Module):
         nn.init.zeros_(self.conv3.weight)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, F, H, W), each frame for itself."""
-        out: Tensor = self.conv1(x)
-        return out
+        """(B, C, H, W) to the outer thirds of the reduced channels, (B, F, H, W)."""
+        return F.conv2d(x, self._outer(self.conv1.weight, 0))
 
     def fuse(self, x: Tensor, features: Neighbours) -> Tensor:
         """The unit's output.
@@ -85,20 +85,22 @@ class RTSConv(nn.Module):
         Returns:
             (B, C, H, W).
         """
-        before, here, after = features
-        third = here.shape[1] // 3
-        shifted = torch.cat(
-            (
-                before[:, :third],
-                torch.zeros_like(here[:, third:-third]),
-                after[:, -third:],
-            ),
-            dim=1,
-        )
-        for block in self.conv_blocks:
-            shifted = block(shifted)
+        before, _, after = features
+        third = before.shape[1] // 2
+        shifted = torch.cat((before[:, :third], after[:, third:]), dim=1)
+        conv, activation = self.conv_blocks
+        assert isinstance(conv, nn.Conv2d)
+        weight = self._outer(conv.weight, 1)
+        shifted = activation(F.conv2d(shifted, weight, conv.bias, padding=1))
         out: Tensor = x + self.conv3(shifted)
         return out
+
+    @staticmethod
+    def _outer(weight: Tensor, dim: int) -> Tensor:
+        """Without the middle third along an axis, which meets zeros."""
+        third = weight.shape[dim] // 3
+        ends = weight.narrow(dim, 0, third), weight.narrow(dim, 2 * third, third)
+        return torch.cat(ends, dim)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """(N·T, C, H, W) of clips of T = ``frames`` to the same shape."""
@@ -123,9 +125,12 @@ class RTSAttention(nn.Module):
         nn.init.zeros_(self.project_out.weight)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to queries, keys and values, (B, F, H, W)."""
-        out: Tensor = self.qkv_dwconv(self.qkv(x))
-        return out
+        """(B, C, H, W) to queries, keys and values, (B, F, H, W); queries and keys of
+        length 1."""
+        made = self.qkv_dwconv(self.qkv(x)).contiguous()
+        directions, values = made.split((2 * made.shape[1] // 3, made.shape[1] // 3), 1)
+        directions = F.normalize(directions.flatten(2), dim=-1).view_as(directions)
+        return torch.cat((directions, values), dim=1)
 
     def fuse(self, x: Tensor, features: Neighbours) -> Tensor:
         """The unit's output.
@@ -138,9 +143,11 @@ class RTSAttention(nn.Module):
             (B, C, H, W).
         """
         before, here, after = features
-        query = F.normalize(self._heads(here.chunk(3, dim=1)[0]), dim=-1)
+        query = self._heads(here.chunk(3, dim=1)[0])
         seen = self._attend(query, before) + self._attend(query, after)
         seen = seen.reshape(len(x), -1, *x.shape[2:])
+        # as the maps of UltraVSR's networks are; sums of two layouts are slow
+        seen = seen.contiguous(memory_format=torch.channels_last)
         out: Tensor = x + self.project_out(seen)
         return out
 
@@ -150,7 +157,7 @@ class RTSAttention(nn.Module):
 
     def _attend(self, query: Tensor, features: Tensor) -> Tensor:
         _, key, value = (self._heads(part) for part in features.chunk(3, dim=1))
-        cosines = query @ F.normalize(key, dim=-1).transpose(-2, -1)
+        cosines = query @ key.transpose(-2, -1)
         attended: Tensor = (cosines * self.temperature).softmax(dim=-1) @ value
         return attended
 

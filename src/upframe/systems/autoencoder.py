@@ -16,7 +16,8 @@ place. Torch alone is needed.
     decoder:  conv ─ blocks ─ blocks ─ [nearest ×2, conv ─ blocks] × n ─ conv ─ shuffle
 
 On a CPU the finest levels of such a network take nearly all of its time. So it begins
-where ``patch`` pixels have been put into channels: at 4, a ninth of the work.
+where ``patch`` pixels have been put into channels: at 4, a ninth of the work. Weights
+are kept with channels last, which convolutions on a CPU like and hand on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from upframe.nn.layout import channels_last
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,72 @@ class UpBlock(nn.Sequential):
     def __init__(self, coarser: int | None, width: int, layers: int) -> None:
         way: list[nn.Module] = []
         if coarser is not None:
-            way.append(nn.Upsample(scale_factor=2.0))
-            way.append(nn.Conv2d(coarser, width, 3, padding=1))
+            # the first has no weights, and keeps the numbers of the others
+            way += [nn.Identity(), UpConv(coarser, width)]
         super().__init__(*way, *_blocks(width, layers))
+
+
+class UpConv(nn.Conv2d):
+    """A 3×3 convolution of what was enlarged to twice the size, pixels repeated.
+
+    Of the nine pixels under its kernel, four differ. So this is, for each of the four
+    pixels that come of one, a convolution of 2×2 of the small map: 4/9 of the work.
+
+    Args:
+        inner: channels that come.
+        outer: channels that go.
+    """
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inner, h, w) to (B, outer, 2h, 2w)."""
+        height, width = x.shape[-2:]
+        kernels = [
+            kernel for rows in _pairs(self.weight, 2) for kernel in _pairs(rows, 3)
+        ]
+        assert self.bias is not None
+        made = F.conv2d(x, torch.cat(kernels), self.bias.repeat(4), padding=1)
+        out = torch.empty(
+            (len(x), self.out_channels, 2 * height, 2 * width),
+            dtype=made.dtype,
+            device=made.device,
+            memory_format=torch.channels_last,
+        )
+        for number, part in enumerate(made.chunk(4, dim=1)):
+            a, b = divmod(number, 2)
+            out[..., a::2, b::2] = part[..., a : a + height, b : b + width]
+        return out
+
+
+def _pairs(kernel: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Three taps as the two that are left of them, for the first and the second of the
+    pixels that one becomes."""
+    before, here, after = kernel.unbind(dim)
+    return (
+        torch.stack((before, here + after), dim),
+        torch.stack((before + here, after), dim),
+    )
+
+
+class ToPixels(nn.Module):
+    """``torch.nn.PixelShuffle`` from channels last to planes of pixels, in one copy.
+
+    Args:
+        side: of the squares.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C · side², h, w) to (B, C, side · h, side · w)."""
+        (count, _, height, width), side = x.shape, self.side
+        x = x.permute(0, 2, 3, 1).reshape(count, height, width, -1, side, side)
+        x = x.permute(0, 3, 1, 4, 2, 5)
+        return x.reshape(count, -1, side * height, side * width)
 
 
 class Decoder(nn.Module):
@@ -166,7 +232,7 @@ class Decoder(nn.Module):
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Sequential(
             nn.Conv2d(widths[-1], 3 * config.patch**2, 3, padding=1),
-            nn.PixelShuffle(config.patch),
+            ToPixels(config.patch),
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -191,6 +257,7 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(self.config)
         self.post_quant_conv: nn.Module | None = None  # as AutoencoderKL without one
         self.decoder = Decoder(self.config)
+        channels_last(self)
 
     def encode(self, x: Tensor) -> Encoded:
         """Where the latents of pictures lie.

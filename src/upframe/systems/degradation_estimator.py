@@ -61,7 +61,9 @@ class DegradationEstimator(nn.Module):
         moments = []
         for level in self.levels:
             x = level(x)
-            variance, mean = torch.var_mean(x.flatten(2), dim=2, correction=0)
+            mean = x.mean(dim=(2, 3))
+            # ten times as fast as torch.var on a CPU
+            variance = (x - mean[..., None, None]).square().mean(dim=(2, 3))
             # divided and shifted, so that usual values are around 0
             moments += [mean, (variance + _FLAT).log() / 5 + 1]
             x = F.silu(x)

@@ -50,6 +50,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import RuntimeFailure, WeightsError
+from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.nn.rts import RecurrentTemporalShift, RTSAttention, RTSConv
@@ -170,6 +171,8 @@ class UltraVSR(nn.Module):
             place_in_unet(unet)
         if not hasattr(vae.decoder, "video_up_RTS_blocks"):
             place_in_vae(vae)
+        channels_last(unet)
+        channels_last(vae)
         self.unet = unet
         self.vae = vae
         self.estimator = estimator
