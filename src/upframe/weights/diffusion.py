@@ -7,9 +7,10 @@ Their sizes do not follow from shapes: a weight file carries its configuration (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from upframe.weights.detector import Detector, Needs, Shapes
+from upframe.weights.detector import Detector, Needs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,32 +23,19 @@ _OVERLAP = 32
 """Input pixels that UltraVSR's tiles share."""
 
 
-def _build_ultravsr(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.nano import build_ultravsr
+def _build(system: str, config: Mapping[str, Any]) -> nn.Module:
+    from upframe.systems import nano
 
-    return build_ultravsr(config)
-
-
-def _build_oasis(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.nano import build_oasis
-
-    return build_oasis(config)
-
-
-def _build_liftvsr(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.nano import build_liftvsr
-
-    return build_liftvsr(config)
+    builders: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+        "ultravsr": nano.build_ultravsr,
+        "oasis": nano.build_oasis,
+        "liftvsr": nano.build_liftvsr,
+        "patchscaler": nano.build_patchscaler,
+    }
+    return builders[system](config)
 
 
-def _build_patchscaler(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.nano import build_patchscaler
-
-    return build_patchscaler(config)
-
-
-def _ultravsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
-    del shapes
+def _ultravsr_needs(config: Mapping[str, Any]) -> Needs:
     import torch
 
     from upframe.nn.rts import RecurrentTemporalShift
@@ -61,7 +49,7 @@ def _ultravsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
     context = max(sum(shift.reach for shift in shifts), OPENING - 1)
     # a tile is a whole number of latents, and those halve at each level of the UNet
     levels = len(model.unet.config.block_out_channels)
-    size, work = _measured(_build_ultravsr, config, frames=3)
+    size, work = _measured("ultravsr", config, frames=3)
     return Needs(
         multiple=model.factor // model.scale * 2 ** (levels - 1),
         min_size=1,
@@ -76,28 +64,25 @@ def _ultravsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
     )
 
 
-def _oasis_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
-    del shapes
+def _oasis_needs(config: Mapping[str, Any]) -> Needs:
     from upframe.systems.nano import OASISSizes
 
     cut = OASISSizes.model_validate(dict(config)).chunking
-    size, work = _measured(_build_oasis, config, frames=cut.length)
+    size, work = _measured("oasis", config, frames=cut.length)
     context = cut.context + cut.blend
     return _whole(size, work, context=context, lookahead=context, seeded=True)
 
 
-def _liftvsr_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
-    del shapes
+def _liftvsr_needs(config: Mapping[str, Any]) -> Needs:
     from upframe.systems.nano import LiftVSRSizes
 
     segment = LiftVSRSizes.model_validate(dict(config)).liftvsr.segment
-    size, work = _measured(_build_liftvsr, config, frames=segment)
+    size, work = _measured("liftvsr", config, frames=segment)
     return _whole(size, work, segment=segment, seeded=True)
 
 
-def _patchscaler_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
-    del shapes
-    size, work = _measured(_build_patchscaler, config, frames=1)
+def _patchscaler_needs(config: Mapping[str, Any]) -> Needs:
+    size, work = _measured("patchscaler", config, frames=1)
     return _whole(size, work, masked=True, seeded=True)
 
 
@@ -115,11 +100,7 @@ def _whole(size: int, work: float, **more: Any) -> Needs:
     )
 
 
-def _measured(
-    build: Callable[[Mapping[str, Any]], nn.Module],
-    config: Mapping[str, Any],
-    frames: int,
-) -> tuple[int, float]:
+def _measured(system: str, config: Mapping[str, Any], frames: int) -> tuple[int, float]:
     """Bytes per input pixel, and GFLOPs per million of them and frame, of a network
     with random weights."""
     import torch
@@ -128,7 +109,7 @@ def _measured(
     from upframe.systems.live_memory import live_bytes
 
     with torch.random.fork_rng(devices=[]):
-        network = build(config).eval()
+        network = _build(system, config).eval()
         clip = torch.rand(1, frames, 3, _SIDE, _SIDE)
     work = FlopCounterMode(display=False)
     with work:
@@ -138,52 +119,30 @@ def _measured(
     return -(-live // pixels), round(flops / 1e3, 1)
 
 
-def _has(*names: str) -> Callable[[Shapes], bool]:
-    return lambda shapes: all(name in shapes for name in names)
+def _system(
+    name: str, title: str, key: str, needs: Callable[[Mapping[str, Any]], Needs]
+) -> Detector:
+    """A system that is known by one tensor of its own beside an autoencoder."""
+    return Detector(
+        system=name,
+        title=title,
+        matches=lambda shapes: key in shapes and _DECODER in shapes,
+        deduce=None,
+        hidden={},
+        build=partial(_build, name),
+        needs=lambda config, _: needs(config),
+        scale=4,
+    )
 
 
 _DECODER = "vae.decoder.conv_in.weight"
 
 DIFFUSION = (
-    Detector(
-        system="ultravsr",
-        title="UltraVSR",
-        matches=_has("unet.conv_in.weight", _DECODER),
-        deduce=None,
-        hidden={},
-        build=_build_ultravsr,
-        needs=_ultravsr_needs,
-        scale=4,
-    ),
-    Detector(
-        system="oasis",
-        title="OASIS",
-        matches=_has("transformer.patch_embedding.weight", _DECODER),
-        deduce=None,
-        hidden={},
-        build=_build_oasis,
-        needs=_oasis_needs,
-        scale=4,
-    ),
-    Detector(
-        system="liftvsr",
-        title="LiftVSR",
-        matches=_has("transformer.condition.weight", _DECODER),
-        deduce=None,
-        hidden={},
-        build=_build_liftvsr,
-        needs=_liftvsr_needs,
-        scale=4,
-    ),
-    Detector(
-        system="patchscaler",
-        title="PatchScaler",
-        matches=_has("restoration.conv_in.weight", _DECODER),
-        deduce=None,
-        hidden={},
-        build=_build_patchscaler,
-        needs=_patchscaler_needs,
-        scale=4,
+    _system("ultravsr", "UltraVSR", "unet.conv_in.weight", _ultravsr_needs),
+    _system("oasis", "OASIS", "transformer.patch_embedding.weight", _oasis_needs),
+    _system("liftvsr", "LiftVSR", "transformer.condition.weight", _liftvsr_needs),
+    _system(
+        "patchscaler", "PatchScaler", "restoration.conv_in.weight", _patchscaler_needs
     ),
 )
 """The diffusion systems."""
