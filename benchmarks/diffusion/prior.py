@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge
 from upframe.systems.latents import encode, fill
@@ -45,6 +46,7 @@ class PriorRestorer(nn.Module):
         from diffusers import DDIMScheduler
 
         super().__init__()
+        channels_last(prior)  # as UltraVSR keeps its networks
         self.prior = prior
         self.seed = seed
         first, last = UltraVSRSizes.model_fields["betas"].default
