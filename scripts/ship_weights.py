@@ -5,7 +5,8 @@
 Scores the weights, refuses them if they are no better on the validation clips than the
 bundled ones, then writes the graphs, ``<name>.safetensors`` and the card
 ``<name>.json`` to ``src/upframe/weights/files``. The export is compared with torch;
-memory and work are measured.
+memory and work are measured. Networks of clips get graphs in int8, too, where these
+lose less than 0.05 dB.
 
 Weights for bicubic shrinking are judged by PSNR-Y on ``val_video``. Weights whose
 recipe has the degradation ``real`` are judged by LPIPS on ``--real``, which
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from ship_int8 import validation_clips, with_int8
 from shipping import (
     FIDELITY,
     RESTORATION,
@@ -110,6 +112,10 @@ def main() -> None:
                 "scores": scores,
             }
         )
+        if isinstance(network, MIAVSRLite):
+            clips = validation_clips(card, args.data, args.real)
+            card, made = with_int8(card, network, paths, Path(draft), clips)
+            paths |= made
         put(card, paths)
     print(f"{name}: step {steps}, differs from torch by {exported.difference:.1e}")
 

@@ -15,7 +15,7 @@ from media_factory import Audio, Chapter, Subtitle, describe, write_images
 QUICK = ("--model", FAST, "--scale", "2")
 DONE_KEYS = {
     "event", "output", "frames_in", "frames_out", "width", "height", "seconds", "fps",
-    "model", "runtime", "device", "peak_rss_mb", "warnings",
+    "model", "runtime", "device", "precision", "peak_rss_mb", "warnings",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from upframe.weights.card import ModelCard
 
 KEYS = {
     "model", "runtime", "device", "threads", "input", "params_m", "gflops_per_frame",
-    "ms_per_frame", "peak_rss_mb",
+    "ms_per_frame", "peak_rss_mb", "precision",
 }  # fmt: skip
 SMALL = Setting(width=32, height=24, frames=2, threads=1)
 

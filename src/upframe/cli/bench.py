@@ -28,6 +28,7 @@ def bench(
     ] = ROUNDS,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: all cores.")
     ] = None,
@@ -43,7 +44,7 @@ def bench(
     width, height = parse_wh(size)
     costs = run(
         model or [card.name for card in list_models()],
-        Setting(width, height, frames, threads, runtime, device),
+        Setting(width, height, frames, threads, runtime, device, precision),
         keep_ratios=keep_ratio or (),
         rounds=rounds,
         progress=None if as_json else console.say,
@@ -74,7 +75,7 @@ def _show(costs: list[Cost]) -> None:
         table.add_row(
             cost.model,
             *([_keep(cost.keep_ratio)] if masked else []),
-            f"{cost.runtime}, {cost.device}",
+            f"{cost.runtime}, {cost.device}, {cost.precision}",
             f"{cost.params_m:.2f} M" if cost.params_m else "–",
             f"{flops:.1f}" if flops is not None else "–",
             f"{cost.ms_per_frame:.1f}",

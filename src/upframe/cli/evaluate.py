@@ -56,6 +56,7 @@ def evaluate(
     ] = DEFAULT_CHUNK_LENGTH,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: all cores.")
     ] = None,
@@ -94,6 +95,7 @@ def evaluate(
         meta=meta,
         chunk_frames=chunk_frames,
         keep_ratio=keep_ratio,
+        precision=precision,
         progress=None if as_json else show,
     )
     if report_folder is not None:

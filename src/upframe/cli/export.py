@@ -17,6 +17,10 @@ def export(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")
     ],
     format: Annotated[str, typer.Option(help="onnx.")] = "onnx",
+    precision: Annotated[
+        str, typer.Option(help="fp32, or int8 for the convolutions.")
+    ] = "fp32",
+    int8: Annotated[bool, typer.Option("--int8", help="--precision int8.")] = False,
 ) -> None:
     """Write a model for another runtime, compared with torch."""
     if format != "onnx":
@@ -25,10 +29,13 @@ def export(
         )
     from upframe.export.onnx import export_model
 
-    result = export_model(model, output)
-    console.say(
-        f"ONNX opset {result.opset}; differs from torch by at most "
-        f"{result.difference:.1e} of a range of 1"
-    )
+    if int8:
+        precision = "int8"
+    result = export_model(model, output, precision)
+    if precision == "int8":
+        found = f"keeps {result.difference:.1f} dB to float on drawn clips"
+    else:
+        found = f"differs from torch by at most {result.difference:.1e} of a range of 1"
+    console.say(f"ONNX opset {result.opset}; {found}")
     for path in result.files.values():
         print(path)

@@ -38,7 +38,12 @@ from upframe.planning.sizes import TargetSize, resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.base import Runtime
 from upframe.runtimes.devices import available_memory, peak_memory, usable_cores
-from upframe.runtimes.make import check_keep_ratio, check_seed, open_runtime
+from upframe.runtimes.make import (
+    check_keep_ratio,
+    check_seed,
+    choose_precision,
+    open_runtime,
+)
 from upframe.runtimes.tiling import sessions
 
 _SECONDS_PER_CHUNK = 20
@@ -82,6 +87,7 @@ class Job:
                 threads=self.options.threads,
                 keep_ratio=self.options.keep_ratio,
                 seed=self.options.seed,
+                precision=self.plan.precision,
             )
             if self.output.kind == "pipe":
                 encoder = PipeEncoder(sys.stdout.buffer, self.format)
@@ -155,6 +161,7 @@ class Job:
             model=self.model.card.name,
             runtime=runtime.name,
             device=runtime.device,
+            precision=plan.precision,
             peak_rss_mb=round(peak_memory() / 1e6, 1),
             warnings=warnings,
         )
@@ -187,6 +194,7 @@ class Job:
             "input": self._input_fingerprint(),
             "model": self.model.card.name,
             "weights": self.model.digest,
+            "precision": self.plan.precision,
             "size": [self.plan.width, self.plan.height],
             "start": str(options.start),
             "duration": str(options.duration),
@@ -286,6 +294,13 @@ def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
     model = resolve_model(options.preset, options.model)
     check_keep_ratio(model.card, options.keep_ratio)
     check_seed(model.card, options.seed)
+    precision = choose_precision(
+        model.card,
+        model.files,
+        runtime=options.runtime,
+        device=options.device,
+        precision=options.precision,
+    )
     if options.mask_pictures is not None and not model.card.masked:
         raise UsageError(
             f"{model.card.name} has no masks to show.",
@@ -300,7 +315,7 @@ def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
     if raw:
         options = replace(options, size=None)
     try:
-        return _decide(path, dst, options, model, source)
+        return _decide(path, dst, options, model, precision, source)
     except BaseException:
         source.close()
         raise
@@ -335,6 +350,7 @@ def _decide(
     dst: str | Path | None,
     options: Options,
     model: Model,
+    precision: str,
     source: Source,
 ) -> Job:
     info = source.info
@@ -383,7 +399,7 @@ def _decide(
         length = whole_segments(card, options.chunk_frames)
     else:
         length = longest_chunk(card, _chunk_length(plan.seconds_per_frame))
-    plan = replace(plan, chunk_length=length)
+    plan = replace(plan, chunk_length=length, precision=precision)
     return Job(source, path, output, model, options, target, plan, video_format)
 
 

@@ -25,6 +25,9 @@ class Options:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     runtime: str = "auto"
     """``auto``, ``onnx`` or ``torch``."""
+    precision: str = "auto"
+    """``auto``, ``fp32``, ``fp16`` or ``int8``; see
+    :func:`upframe.runtimes.make.choose_precision`."""
     threads: int | None = None
     """Threads of the network; all cores when None."""
     keep_ratio: float | None = None
@@ -75,6 +78,8 @@ class Report:
     model: str
     runtime: str
     device: str
+    precision: str
+    """``fp32``, ``fp16`` or ``int8``."""
     peak_rss_mb: float
     """Peak memory of the process, in MB (10**6 bytes)."""
     warnings: list[str]

@@ -28,7 +28,7 @@ from upframe.errors import RuntimeFailure, UpframeError, UsageError
 from upframe.nn.resize import imresize
 from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.devices import peak_memory, physical_cores
-from upframe.runtimes.make import check_keep_ratio, open_runtime
+from upframe.runtimes.make import check_keep_ratio, choose_precision, open_runtime
 
 ROUNDS = 5
 """Sessions of each model that count."""
@@ -48,6 +48,7 @@ class Setting:
     """CPU threads; None for one per physical core."""
     runtime: str = "auto"
     device: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Check.
@@ -67,6 +68,7 @@ class Cost:
     model: str
     runtime: str
     device: str
+    precision: str
     threads: int
     input: tuple[int, int]
     """Height and width."""
@@ -112,6 +114,17 @@ class _Run:
             device=setting.device,
             threads=setting.threads,
             keep_ratio=self.keep_ratio,
+            precision=setting.precision,
+        )
+
+    def precision(self, setting: Setting) -> str:
+        """What it computes in."""
+        return choose_precision(
+            self.model.card,
+            self.model.files,
+            runtime=setting.runtime,
+            device=setting.device,
+            precision=setting.precision,
         )
 
 
@@ -278,6 +291,7 @@ def _cost(
         model=card.name,
         runtime=runtime.name,
         device=runtime.device,
+        precision=run.precision(setting),
         threads=setting.threads or physical_cores(),
         input=(setting.height, setting.width),
         params_m=round(card.parameters / 1e6, 4),

@@ -27,7 +27,7 @@ import numpy as np
 from upframe.datasets.frames import Clip
 from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
-from upframe.engine.models import resolve_model, whole_segments
+from upframe.engine.models import Model, resolve_model, whole_segments
 from upframe.errors import InputError, RuntimeFailure, UsageError
 from upframe.evaluation.clips import find_clips, missing_clips
 from upframe.evaluation.protocols import find_protocol
@@ -35,7 +35,7 @@ from upframe.evaluation.scoring import ClipScoring, Scoring, choose_metrics, mea
 from upframe.planning.chunks import Chunk, chunks_of
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.runtimes.base import ContinuedSession, FloatFrame, Runtime, State
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.make import choose_precision, open_runtime
 
 _KEPT = 32
 """Ground truths kept for outputs that a model owes."""
@@ -95,7 +95,7 @@ class EvaluationReport:
 
 def evaluate(
     *,
-    model: str,
+    model: str | Model,
     data: Path | str,
     protocol: str,
     metrics: Sequence[str] | None = None,
@@ -108,12 +108,13 @@ def evaluate(
     meta: Path | str | None = None,
     chunk_frames: int = DEFAULT_CHUNK_LENGTH,
     keep_ratio: float | None = None,
+    precision: str = "auto",
     progress: Callable[[ClipScore], None] | None = None,
 ) -> EvaluationReport:
     """Score a model.
 
     Args:
-        model: name of a model or preset, or a weight file.
+        model: name of a model or preset, or a weight file; or what it is resolved to.
         data: for ``sisr`` a folder of pictures; else a folder with ``gt/<clip>/`` and
             perhaps ``lq/<clip>/``, or REDS, Vimeo-90K, Vid4 or an LMDB as BasicSR has
             them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
@@ -135,6 +136,7 @@ def evaluate(
             memory stays bounded.
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; None for
             what they were taught.
+        precision: as for ``upframe upscale``.
         progress: is called after every clip.
 
     Returns:
@@ -168,7 +170,10 @@ def evaluate(
         low=None if low is None else Path(low),
         meta=None if meta is None else Path(meta),
     )
-    chosen = resolve_model("balanced", model)
+    chosen = model if isinstance(model, Model) else resolve_model("balanced", model)
+    precision = choose_precision(
+        chosen.card, chosen.files, runtime=runtime, device=device, precision=precision
+    )
     runner = open_runtime(
         chosen.card,
         chosen.files,
@@ -176,6 +181,7 @@ def evaluate(
         device=device,
         threads=threads,
         keep_ratio=keep_ratio,
+        precision=precision,
     )
     scale = runner.card.scale
     length = whole_segments(runner.card, chunk_frames)
@@ -211,6 +217,8 @@ def evaluate(
         settings.append(f"only the first {frames} frames of each clip")
     if keep_ratio is not None:
         settings.append(f"keep ratio {keep_ratio:g}")
+    if precision != "fp32":
+        settings.append(f"in {precision}")
     for name in names:
         lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
         if lost:

@@ -70,6 +70,8 @@ class Plan:
     """Estimated peak of the process."""
     seconds_per_frame: float
     """Estimated time per frame, all stages together."""
+    precision: str = "fp32"
+    """What the network computes in."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -125,7 +127,7 @@ class Plan:
         lines = [
             f"input    {source.width}x{source.height}, {frames} frames, {depth}",
             f"output   {self.width}x{self.height}{resized}",
-            f"model    {self.model}, x{self.scale}",
+            f"model    {self.model}, x{self.scale}, {self.precision}",
             f"picture  {cut}",
             f"chunks   at most {self.chunk_length} frames{context}",
             f"memory   about {mebibytes(self.memory_bytes)}",

@@ -47,7 +47,9 @@ class ModelCard(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the system's constructor."""
     files: dict[str, WeightFile] = Field(default_factory=dict)
-    """Weight files by format: ``onnx``, ``safetensors``."""
+    """Weight files by format: ``onnx``, ``safetensors``, ... ; networks of clips have a
+    second graph, ``onnx-masked``, and perhaps both in int8, ``onnx-int8`` and
+    ``onnx-int8-masked``."""
 
     multiple: int = 1
     """Input height and width are padded to a multiple of this by the runtime."""
@@ -83,4 +85,7 @@ class ModelCard(BaseModel):
     steps: int = 0
     """Training steps."""
     scores: dict[str, Any] = Field(default_factory=dict)
-    """Measured scores: protocol and clip to metric to value."""
+    """Measured scores, in float: protocol and clip to metric to value."""
+    int8_loss: float | None = None
+    """PSNR-Y, in dB, that int8 loses on the validation clips, measured; None without
+    such graphs."""

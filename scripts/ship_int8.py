@@ -1,0 +1,99 @@
+"""Give bundled networks of clips graphs in int8, made from the weights that ship.
+
+    python scripts/ship_int8.py mia-vsr-xs mia-vsr-s-real
+
+Each is compared with float on its validation clips, those that decided about its
+weights; where int8 loses 0.05 dB of PSNR-Y or more, nothing is written.
+``scripts/ship_weights.py`` does the same for new weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from shipping import FIDELITY, RESTORATION, entry, put
+
+from upframe.engine.models import Model
+from upframe.evaluation.evaluate import evaluate
+from upframe.export.onnx import export_recurrent
+from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.weights.card import ModelCard
+from upframe.weights.index import find_card, weight_files
+from upframe.weights.loading import load
+
+LIMIT = 0.05
+"""Loss from which int8 does not ship, in dB."""
+
+
+def with_int8(
+    card: ModelCard,
+    network: MIAVSRLite,
+    paths: Mapping[str, Path],
+    folder: Path,
+    clips: Path,
+) -> tuple[ModelCard, dict[str, Path]]:
+    """Make graphs in int8 and measure them.
+
+    Args:
+        card: of the model, in float.
+        network: the model.
+        paths: its files in float.
+        folder: where the graphs are written.
+        clips: ``gt/<clip>/``, perhaps ``lq/<clip>/``: what to measure on.
+
+    Returns:
+        The card with the graphs and their loss, and the graphs; where that is too
+        much, the card in float and none.
+    """
+    made = export_recurrent(network, folder / f"{card.name}.int8.onnx", "int8").files
+    model = Model(card, {**paths, **made}, "")
+    scores = {}
+    for precision in ("fp32", "int8"):
+        report = evaluate(
+            model=model,
+            data=clips,
+            protocol="vid4",
+            metrics=["psnr"],
+            runtime="onnx",
+            device="cpu",
+            precision=precision,
+        )
+        scores[precision] = report.mean["psnr"]
+        print(card.name, precision, report.mean, f"{report.ms_per_frame:.1f} ms")
+    loss = round(scores["fp32"] - scores["int8"], 4)
+    if loss >= LIMIT:
+        print(f"{card.name}: int8 loses {loss} dB and does not ship")
+        return card, {}
+    files = {**card.files, **{kind: entry(path) for kind, path in made.items()}}
+    return card.model_copy(update={"files": files, "int8_loss": loss}), dict(made)
+
+
+def validation_clips(card: ModelCard, data: Path, real: Path) -> Path:
+    """The clips whose score decided about the weights of a card."""
+    decided = RESTORATION.test_set in card.scores
+    return real if decided else data / FIDELITY.test_set
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+", help="names of bundled models")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--real", type=Path, default=Path("runs/val_real"))
+    args = parser.parse_args()
+    for name in args.models:
+        card = find_card(name)
+        paths = weight_files(card)
+        network = load(name)
+        assert isinstance(network, MIAVSRLite)
+        clips = validation_clips(card, args.data, args.real)
+        with tempfile.TemporaryDirectory() as draft:
+            card, made = with_int8(card, network, paths, Path(draft), clips)
+            if made:
+                put(card, made)
+
+
+if __name__ == "__main__":
+    main()
