@@ -13,7 +13,12 @@ from torch import Tensor
 import liftvsr_parts as parts
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
 from upframe.systems.components import file_sha256
-from upframe.systems.liftvsr import PIXART_XL_2, LiftVSR, _fill, sampling_times
+from upframe.systems.liftvsr import LiftVSR
+from upframe.systems.liftvsr_components import (
+    PIXART_XL_2,
+    fill_added,
+    sampling_times,
+)
 from upframe.systems.liftvsr_files import ADDED, CONFIG, LiftVSRConfig
 from upframe.systems.liftvsr_transformer import LiftTransformer, noise_levels
 
@@ -225,7 +230,7 @@ def tiled(**config: Any) -> LiftVSR:
     pixart = parts.pixart(sample_size=8)
     pixart.load_state_dict(system.transformer.base_state())
     made = LiftVSR(pixart, system.vae, system.config)
-    _fill(made.transformer, system.transformer.added_state())
+    fill_added(made.transformer, system.transformer.added_state())
     return made.eval()
 
 

@@ -20,15 +20,9 @@ from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, Weight
 from upframe.nn.routed_attention import HeadKind
 from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.components import file_sha256
-from upframe.systems.oasis import (
-    CONFIG,
-    OASIS,
-    ROUTING,
-    WAN_1_3B,
-    Chunking,
-    OasisConfig,
-    input_channels,
-)
+from upframe.systems.oasis import OASIS, Chunking, OasisConfig
+from upframe.systems.oasis_components import WAN_1_3B, input_channels
+from upframe.systems.oasis_files import CONFIG, ROUTING
 
 LOCAL: tuple[HeadKind, ...] = ("frame", "window", "window")
 MIXED: tuple[HeadKind, ...] = ("window", "global", "frame")

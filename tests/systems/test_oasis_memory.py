@@ -12,7 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 import oasis_parts as parts
 from upframe.errors import RuntimeFailure, UsageError
 from upframe.systems.live_memory import live_bytes
-from upframe.systems.oasis import OASIS, WAN_1_3B, Chunking
+from upframe.systems.oasis import OASIS, Chunking
+from upframe.systems.oasis_components import WAN_1_3B
 from upframe.systems.oasis_memory import MemoryPlan, plan_memory
 
 CUT = Chunking(length=2, context=0, blend=0)

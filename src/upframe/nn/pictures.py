@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upframe.errors import RuntimeFailure
+from upframe.errors import RuntimeFailure, UsageError
 from upframe.nn import colour
 
 colour_fixes: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -25,12 +25,26 @@ def enlarge(frames: Tensor, scale: int) -> Tensor:
     return F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def require_clip(frames: Tensor) -> None:
+    """Raise where a tensor is no clip.
+
+    Raises:
+        UsageError: it is not (B, T, 3, h, w), or nothing is in it.
+    """
+    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+        raise UsageError(
+            f"A tensor of {tuple(frames.shape)} is no clip.", "Give (B, T, 3, h, w)."
+        )
+
+
 def require_finite(x: Tensor, what: str) -> None:
     """Raise where a network gave something that is no number.
 
     Raises:
         RuntimeFailure: there is a NaN or an infinity.
     """
+    if x.is_meta:  # there are shapes alone
+        return
     # either end is no number where any value is none
     if not bool(torch.stack(x.aminmax()).isfinite().all()):
         advice = "The input or the weights hold values that are no numbers."

@@ -60,13 +60,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from upframe.errors import MissingExtraError, UsageError, WeightsError
+from upframe.errors import MissingExtraError, UsageError
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge, require_finite
+from upframe.nn.pictures import colour_fixes, enlarge, require_clip, require_finite
 from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.components import check_files, find_folder, read_component
 from upframe.systems.latents import encode, fill
+from upframe.systems.liftvsr_components import (
+    check_components,
+    fill_added,
+    prompt_width,
+    sampling_times,
+)
 from upframe.systems.liftvsr_files import (
     ADDED,
     CONFIG,
@@ -89,20 +95,6 @@ except ImportError as error:
 
 # Shape letters: B clips, T frames, h w size of the input, H W of the output,
 # D channels of a latent, L K length and width of the prompt.
-
-PIXART_XL_2: Mapping[str, Any] = {
-    "num_attention_heads": 16,
-    "attention_head_dim": 72,
-    "in_channels": 4,
-    "out_channels": 8,
-    "num_layers": 28,
-    "cross_attention_dim": 1152,
-    "patch_size": 2,
-    "sample_size": 64,
-    "caption_channels": 4096,
-}
-"""PixArt-α XL/2 at 512 pixels; the rest is diffusers' default."""
-
 
 OVERLAP = 4
 """Side of a tile over what neighbours share of it at least."""
@@ -136,7 +128,7 @@ class LiftVSR(nn.Module):
         self.scale = self.config.scale
         self.vae = vae.requires_grad_(False).eval()
         self.decoder = FrameDecoder(vae)
-        _check_components(pixart, self.decoder, prompt)
+        check_components(pixart, self.decoder, prompt)
         self.transformer = LiftTransformer(
             pixart,
             segment=self.config.segment,
@@ -172,7 +164,7 @@ class LiftVSR(nn.Module):
             UsageError: this is no clip.
             RuntimeFailure: a network gave something that is no number.
         """
-        _check_clip(frames)
+        require_clip(frames)
         cache: Cache = ()
         finished: list[Tensor] = []
         for n in range(0, frames.shape[1], self.config.segment):
@@ -238,9 +230,7 @@ class LiftVSR(nn.Module):
             predicted, written = self._predict(
                 grid, z, condition, given, cache, remember=time == times[-1]
             )
-            # on the meta device there are shapes alone
-            if not predicted.is_meta:
-                require_finite(predicted, "The predicted noise")
+            require_finite(predicted, "The predicted noise")
             z = schedule.step(predicted, time, z, return_dict=False)[0]
         return z, written
 
@@ -304,8 +294,7 @@ class LiftVSR(nn.Module):
             RuntimeFailure: the decoder gave something that is no number.
         """
         out = self.decoder.start()(z[:, :, None])[:, 0]
-        if not out.is_meta:
-            require_finite(out, "The decoded picture")
+        require_finite(out, "The decoded picture")
         return out[..., :height, :width].float() * 0.5 + 0.5
 
     def merge(self) -> None:
@@ -380,7 +369,7 @@ class LiftVSR(nn.Module):
         pixart = read_component(PixArtTransformer2DModel, folder, "transformer", dtype)
         vae = read_component(AutoencoderKL, folder, "vae", dtype)
         system = cls(pixart, vae, config, load_file(folder / PROMPT)["prompt"])
-        _fill(system.transformer, load_file(folder / ADDED))
+        fill_added(system.transformer, load_file(folder / ADDED))
         return system.eval()
 
     def save_pretrained(self, folder: Path) -> None:
@@ -409,68 +398,3 @@ class LiftVSR(nn.Module):
         )
         save_file({"prompt": self.prompt.contiguous()}, folder / PROMPT)
         write_config(self.config, folder)
-
-
-def sampling_times(steps: int, start: int) -> list[int]:
-    """Evenly spaced times from ``start`` on, the last one step before the end.
-
-    Raises:
-        UsageError: there are not so many times.
-    """
-    if steps > start + 1:
-        raise UsageError(
-            f"There are no {steps} times from {start} to 0.", "Use fewer steps."
-        )
-    return [round((start + 1) * n / steps) - 1 for n in range(steps, 0, -1)]
-
-
-def prompt_width(pixart: Any) -> int:
-    """Width of the embeddings of prompts; 1 where there is nothing that reads them."""
-    config = pixart.config
-    return int(config.caption_channels or config.cross_attention_dim or 1)
-
-
-def _check_components(pixart: Any, vae: FrameDecoder, prompt: Tensor | None) -> None:
-    config = pixart.config
-    if config.in_channels != vae.channels:
-        raise WeightsError(
-            f"The transformer works on latents of {config.in_channels} channels, the "
-            f"autoencoder makes {vae.channels}.",
-            "Take both from the same model.",
-        )
-    if pixart.out_channels not in (vae.channels, 2 * vae.channels):
-        raise WeightsError(
-            f"The transformer gives {pixart.out_channels} channels, not noise alone or "
-            "noise and its variance.",
-            "Use a PixArt that predicts noise.",
-        )
-    width = prompt_width(pixart)
-    if prompt is not None and (prompt.ndim, prompt.shape[-1]) != (3, width):
-        raise WeightsError(
-            f"The prompt is {tuple(prompt.shape)}, not (1, tokens, {width}).",
-            "Use the embedding of the transformer's own text encoder.",
-        )
-
-
-def _check_clip(frames: Tensor) -> None:
-    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
-        raise UsageError(
-            f"A tensor of {tuple(frames.shape)} is no clip.",
-            "Give (B, T, 3, h, w).",
-        )
-
-
-def _fill(transformer: LiftTransformer, state: Mapping[str, Tensor]) -> None:
-    """Put what was added into place.
-
-    Raises:
-        WeightsError: it belongs to another network.
-    """
-    wanted = {name: value.shape for name, value in transformer.added_state().items()}
-    found = {name: value.shape for name, value in state.items()}
-    if wrong := sorted(wanted.items() ^ found.items()):
-        raise WeightsError(
-            f"{ADDED} does not fit the transformer; it begins with {wrong[0][0]}.",
-            "Copy the folder again; components and liftvsr.json belong together.",
-        )
-    transformer.load_state_dict(state, strict=False)

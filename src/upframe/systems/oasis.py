@@ -52,97 +52,50 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, WeightsError
+from upframe.errors import MissingExtraError, RuntimeFailure, UsageError
 from upframe.nn.head_routing import Routing
 from upframe.nn.noise import frame_noise
+from upframe.nn.pictures import require_clip
 from upframe.systems.components import (
-    PinnedConfig,
     check_files,
     describe_component,
     find_folder,
     read_component,
+)
+from upframe.systems.oasis_attention import global_routing, route
+from upframe.systems.oasis_chunks import Chunking, in_chunks, unshuffled
+from upframe.systems.oasis_components import check_components, input_channels
+from upframe.systems.oasis_decoders import make_decoder
+from upframe.systems.oasis_files import (
+    CONFIG,
+    PROMPT,
+    ROUTING,
+    OasisConfig,
     read_config,
     write_config,
 )
-from upframe.systems.oasis_attention import global_routing, route
-from upframe.systems.oasis_decoders import make_decoder
-from upframe.systems.oasis_guess import GuessConfig, LatentGuess
+from upframe.systems.oasis_guess import LatentGuess
 
 try:
     from diffusers import AutoencoderKL, AutoencoderKLWan, WanTransformer3DModel
 except ImportError as error:
     raise MissingExtraError("OASIS", "diffusion") from error
 
+__all__ = ["OASIS", "Chunking", "OasisConfig"]
+
 # Shape letters: B clips, T frames, h w size of the input, C channels, L latent frames.
 
-CONFIG, ROUTING, PROMPT = "oasis.json", "routing.json", "prompt.safetensors"
-_PARTS = (ROUTING, PROMPT, "transformer/", "vae/")
 _AUTOENCODERS: Mapping[str, type[Any]] = {
     kind.__name__: kind for kind in (AutoencoderKLWan, AutoencoderKL)
 }
-
-WAN_1_3B: Mapping[str, Any] = {
-    "patch_size": (1, 2, 2),
-    "num_attention_heads": 12,
-    "attention_head_dim": 128,
-    "in_channels": 16,
-    "out_channels": 16,
-    "text_dim": 4096,
-    "freq_dim": 256,
-    "ffn_dim": 8960,
-    "num_layers": 30,
-}
-"""Wan2.1-T2V-1.3B; the rest is diffusers' default. OASIS has 48 input channels."""
-
-
-class OasisConfig(PinnedConfig):
-    """What ``oasis.json`` says beside the components."""
-
-    scale: int = Field(default=4, ge=1)
-    """Output size over input size; divides the decoder's factor."""
-    timestep: float = Field(default=399.0, ge=0, le=1000)
-    noise_level: float = Field(default=0.0, ge=0, le=1)
-    """Share of noise in the input."""
-    guess: GuessConfig | None = None
-    """Convolutions that the transformer's output is added to; None for none."""
-    autoencoder: Literal["AutoencoderKLWan", "AutoencoderKL"] = "AutoencoderKLWan"
-
-
-@dataclass(frozen=True)
-class Chunking:
-    """How a long clip is cut, in latent frames.
-
-    Raises:
-        UsageError: the numbers leave no frame of a chunk to itself.
-    """
-
-    length: int = 9
-    """Of a chunk; 9 are 33 frames of Wan."""
-    context: int = 1
-    """Thrown away on either side of a cut."""
-    blend: int = 2
-    """Faded from a chunk into the next."""
-
-    def __post_init__(self) -> None:
-        if min(self.context, self.blend) < 0 or self.length <= 2 * (
-            self.context + self.blend
-        ):
-            raise UsageError(
-                f"Chunks of {self.length} latent frames cannot overlap by "
-                f"2 x {self.context} + {self.blend}.",
-                "Make chunks longer than twice context and blend together.",
-            )
 
 
 class OASIS(nn.Module):
@@ -176,7 +129,7 @@ class OASIS(nn.Module):
         self.vae = vae.requires_grad_(False).eval()
         self.decoder = make_decoder(vae)
         self.scale = self.config.scale
-        self._check_components(prompt)
+        check_components(transformer, self.decoder, self.config, prompt)
         self.guess: LatentGuess | None = None
         if self.config.guess is not None:
             channels = self.decoder.channels
@@ -186,39 +139,6 @@ class OASIS(nn.Module):
             prompt = torch.zeros(1, 1, transformer.config.text_dim)
         self.register_buffer("prompt", prompt)
         self.set_routing(routing or global_routing(transformer))
-
-    def _check_components(self, prompt: Tensor | None) -> None:
-        decoder, config = self.decoder, self.transformer.config
-        if decoder.spatial % self.scale:
-            raise WeightsError(
-                f"A scale of {self.scale} does not divide the decoder's factor of "
-                f"{decoder.spatial}.",
-                "Use another scale.",
-            )
-        if config.patch_size[0] != 1:
-            raise WeightsError(
-                f"The transformer's patches span {config.patch_size[0]} latent frames.",
-                "Use a transformer with patches of one.",
-            )
-        wanted = input_channels(self.scale, decoder.spatial, decoder.temporal)
-        if self.config.guess is not None:
-            wanted += decoder.channels
-        if (config.in_channels, config.out_channels) != (wanted, decoder.channels):
-            raise WeightsError(
-                f"The transformer maps {config.in_channels} channels to "
-                f"{config.out_channels}; scale and decoder need {wanted} to "
-                f"{decoder.channels}.",
-                "Begin with OASIS.from_wan, or use components that belong together.",
-            )
-        if prompt is not None and (prompt.ndim, prompt.shape[-1]) != (
-            3,
-            config.text_dim,
-        ):
-            raise WeightsError(
-                f"The prompt is {tuple(prompt.shape)}, not (1, tokens, "
-                f"{config.text_dim}).",
-                "Use the embedding of the transformer's own text encoder.",
-            )
 
     def set_routing(self, routing: Routing) -> None:
         """Let each head see what the routing says.
@@ -249,7 +169,7 @@ class OASIS(nn.Module):
             UsageError: this is no clip.
             RuntimeFailure: numbers left the range of the type.
         """
-        _check_clip(frames)
+        require_clip(frames)
         whole = Chunking(frames.shape[1] + 1, 0, 0)
         return torch.stack(
             list(self.stream(frames.unbind(1), chunking=whole, seed=seed)), dim=1
@@ -286,7 +206,7 @@ class OASIS(nn.Module):
         shown: deque[int] = deque()
         inputs = self._inputs(chain((head,), rest), shown, first, seed)
         decode = self.decoder.start()
-        for latent in self._predict(inputs, chunking or Chunking()):
+        for latent in in_chunks(inputs, chunking or Chunking(), self._pass):
             pixels = decode(latent)[..., :height, :width].float()
             _require_finite(pixels, "the decoder")
             yield from (pixels[:, : shown.popleft()] * 0.5 + 0.5).unbind(1)
@@ -306,7 +226,7 @@ class OASIS(nn.Module):
             UsageError: this is no clip.
             RuntimeFailure: numbers left the range of the type.
         """
-        _check_clip(frames)
+        require_clip(frames)
         inputs = self._inputs(frames.unbind(1), deque(), 0, seed)
         return self._pass(torch.cat(list(inputs), dim=2))
 
@@ -317,41 +237,18 @@ class OASIS(nn.Module):
         factor = self.decoder.spatial // self.scale
         patch = self.transformer.config.patch_size[1:]
         share = self.config.noise_level
-        groups = frame_groups(frames, self.decoder.temporal)
-        for index, (group, real) in enumerate(groups, first):
+        latents = unshuffled(frames, self.decoder.temporal, factor, patch)
+        for index, (x, real) in enumerate(latents, first):
             shown.append(real)
-            x = pixel_unshuffle(_fill(group, [factor * side for side in patch]), factor)
-            x = x * 2 - 1
             if share > 0:
                 noise = frame_noise(seed, [index], x.shape[1:]).to(x)
                 x = (1 - share) * x + share * noise
             yield x
 
-    def _predict(self, inputs: Iterator[Tensor], cut: Chunking) -> Iterator[Tensor]:
-        """Latents one by one, of chunks that overlap by 2 * context + blend."""
-        held: list[Tensor] = []
-        tail: Tensor | None = None
-        while True:
-            held += islice(inputs, cut.length + 1 - len(held))
-            last = len(held) <= cut.length
-            chunk = self._pass(torch.cat(held[: cut.length], dim=2))
-            if tail is not None:
-                chunk = chunk[:, :, cut.context :]
-                chunk = torch.cat(
-                    (_fade(tail, chunk[:, :, : cut.blend]), chunk[:, :, cut.blend :]), 2
-                )
-            if last:
-                yield from _each(chunk)
-                return
-            chunk = chunk[:, :, : chunk.shape[2] - cut.context]
-            keep = chunk.shape[2] - cut.blend
-            yield from _each(chunk[:, :, :keep])
-            tail = chunk[:, :, keep:]
-            del held[: cut.length - 2 * cut.context - cut.blend]
-
     def _pass(self, x: Tensor) -> Tensor:
         """The one pass: (B, C, L, h', w') to latents (B, C', L, h', w'), float32."""
-        patch, limit = self.transformer.config.patch_size, _most_patches(self)
+        config = self.transformer.config
+        patch, limit = config.patch_size, config.rope_max_seq_len
         if any(side // p > limit for side, p in zip(x.shape[2:], patch, strict=True)):
             raise UsageError(
                 f"A chunk of {'x'.join(map(str, x.shape[2:]))} latents is larger than "
@@ -443,7 +340,7 @@ class OASIS(nn.Module):
         """
         folder = find_folder(source, commit=commit, offline=offline, mirror=mirror)
         check_files(folder, {} if pin is None else {CONFIG: pin})
-        config = _read_config(folder / CONFIG)
+        config = read_config(folder / CONFIG)
         check_files(folder, config.files)
         kind = _AUTOENCODERS[config.autoencoder]
         transformer = read_component(
@@ -465,7 +362,7 @@ class OASIS(nn.Module):
         Raises:
             WeightsError: a configuration is missing or makes no sense.
         """
-        config = _read_config(folder / CONFIG)
+        config = read_config(folder / CONFIG)
         kind = _AUTOENCODERS[config.autoencoder]
         transformer = describe_component(
             WanTransformer3DModel, folder, "transformer", dtype
@@ -493,97 +390,7 @@ class OASIS(nn.Module):
         self.routing.save(folder / ROUTING)
         save_file({"prompt": self.prompt.contiguous()}, folder / PROMPT)
         config = self.config.model_copy(update={"autoencoder": name})
-        write_config(config, folder / CONFIG, _PARTS)
-
-
-def input_channels(scale: int, spatial: int, temporal: int) -> int:
-    """Channels of the unshuffled input for a decoder of these factors."""
-    return int(3 * temporal * (spatial // scale) ** 2)
-
-
-def frame_groups(
-    frames: Iterable[Tensor], temporal: int
-) -> Iterator[tuple[Tensor, int]]:
-    """The frames of each latent, as a causal autoencoder groups them.
-
-    The first stands alone and is repeated; a last group that is not full repeats its
-    last frame.
-
-    Args:
-        frames: (B, 3, h, w) each.
-        temporal: frames of a group.
-
-    Yields:
-        (B, temporal, 3, h, w), and how many of the decoded frames are to be shown.
-
-    Raises:
-        UsageError: a frame has another shape than the first.
-    """
-    group: list[Tensor] = []
-    shape: torch.Size | None = None
-    for frame in frames:
-        if shape is None:
-            shape = frame.shape
-            yield torch.stack([frame] * temporal, dim=1), 1
-            continue
-        if frame.shape != shape:
-            raise UsageError(
-                f"A frame is {tuple(frame.shape)}, the first was {tuple(shape)}.",
-                "All frames of a clip have one size.",
-            )
-        group.append(frame)
-        if len(group) == temporal:
-            yield torch.stack(group, dim=1), temporal
-            group = []
-    if group:
-        full = [*group, *[group[-1]] * (temporal - len(group))]
-        yield torch.stack(full, dim=1), len(group)
-
-
-def pixel_unshuffle(group: Tensor, factor: int) -> Tensor:
-    """Frames and pixels of a group into channels.
-
-    Args:
-        group: (B, t, 3, h, w), h and w multiples of the factor.
-        factor: pixels of a latent along each side.
-
-    Returns:
-        (B, t * 3 * factor², 1, h / factor, w / factor).
-    """
-    return F.pixel_unshuffle(group.flatten(1, 2), factor)[:, :, None]
-
-
-def _fill(group: Tensor, multiples: list[int]) -> Tensor:
-    """Repeat the last row and column until the sides are multiples."""
-    down, right = (
-        -side % multiple
-        for side, multiple in zip(group.shape[-2:], multiples, strict=True)
-    )
-    return F.pad(group, (0, right, 0, down, 0, 0), mode="replicate")
-
-
-def _each(latents: Tensor) -> Iterator[Tensor]:
-    """(B, C, L, h, w) to L of (B, C, 1, h, w)."""
-    return (latents[:, :, i : i + 1] for i in range(latents.shape[2]))
-
-
-def _fade(before: Tensor, after: Tensor) -> Tensor:
-    """From one to the other over the third axis."""
-    count = before.shape[2]
-    share = torch.arange(1, count + 1, device=before.device) / (count + 1)
-    return torch.lerp(before, after, share.view(1, 1, -1, 1, 1).to(before))
-
-
-def _most_patches(system: OASIS) -> int:
-    return int(system.transformer.config.rope_max_seq_len)
-
-
-def _check_clip(frames: Tensor) -> None:
-    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
-        raise UsageError(
-            f"A tensor of {tuple(frames.shape)} is no clip.",
-            "Give (B, T, 3, h, w).",
-        )
+        write_config(config, folder)
 
 
 def _require_finite(x: Tensor, what: str) -> None:
@@ -593,7 +400,3 @@ def _require_finite(x: Tensor, what: str) -> None:
             f"Numbers from {what} left the range of their type, or were no numbers.",
             "Load the system with dtype=torch.bfloat16 or torch.float32.",
         )
-
-
-def _read_config(path: Path) -> OasisConfig:
-    return read_config(OasisConfig, path, _PARTS, maker="OASIS", origin="from_wan")

@@ -48,7 +48,7 @@ from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge, require_finite
+from upframe.nn.pictures import colour_fixes, enlarge, require_clip, require_finite
 from upframe.nn.texture_memory import (
     TextureClassifier,
     TextureEncoder,
@@ -288,11 +288,7 @@ class PatchScaler(nn.Module):
             UsageError: this is no clip.
             RuntimeFailure: a network gave something that is no number.
         """
-        if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
-            raise UsageError(
-                f"A tensor of {tuple(frames.shape)} is no clip.",
-                "Give (B, T, 3, h, w).",
-            )
+        require_clip(frames)
         clips = []
         for clip in frames:
             session = Session(self, options)

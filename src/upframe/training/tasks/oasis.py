@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from upframe.nn.head_routing import Routing
 from upframe.systems.latents import encode, fill
 from upframe.systems.nano import build_oasis
-from upframe.systems.oasis import OASIS, Chunking, OasisConfig, input_channels
+from upframe.systems.oasis import OASIS, Chunking, OasisConfig
+from upframe.systems.oasis_components import input_channels
 from upframe.systems.oasis_decoders import FrameDecoder
 from upframe.systems.oasis_guess import GuessConfig
 from upframe.training.responses import Response
