@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from upframe.errors import WeightsError
 from upframe.systems.autoencoder import NANO
 from upframe.training.responses import respond
 from upframe.training.tasks.autoencoder import AutoencoderTask, read_autoencoder
+from upframe.weights.saving import save_weights
 
 SIZES = {"block_out_channels": (8, 8), "latent_channels": 4, "layers_per_block": 1}
 
@@ -61,7 +61,7 @@ def test_weights_come_back_frozen_with_their_sizes(tmp_path: Path) -> None:
     task = AutoencoderTask(**SIZES)
     config = asdict(replace(task.network.config, scaling_factor=1.5))
     path = tmp_path / "autoencoder.safetensors"
-    save_file(task.network.state_dict(), path, metadata={"config": json.dumps(config)})
+    save_weights(path, task.network.state_dict(), config)
     network = read_autoencoder(path)
     assert network.config == replace(NANO, **SIZES, scaling_factor=1.5)  # type: ignore[arg-type]
     assert not any(p.requires_grad for p in network.parameters())

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from upframe.errors import WeightsError
@@ -19,6 +18,7 @@ from upframe.systems.nano import build_liftvsr
 from upframe.training.networks import start_from
 from upframe.training.recipe import Recipe, load_recipe
 from upframe.training.tasks.liftvsr import LiftVSRTask, PriorTask, read_prior
+from upframe.weights.saving import save_weights
 
 pytest.importorskip("diffusers")
 # diffusers' sampler on NumPy 2
@@ -41,8 +41,7 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     sizes = AutoencoderConfig((6, 8), 4, layers_per_block=1, scaling_factor=10, patch=4)
     path = tmp_path_factory.mktemp("autoencoder") / "autoencoder.safetensors"
-    config = {"config": json.dumps(asdict(sizes))}
-    save_file(Autoencoder(sizes).state_dict(), path, metadata=config)
+    save_weights(path, Autoencoder(sizes).state_dict(), asdict(sizes))
     return str(path)
 
 

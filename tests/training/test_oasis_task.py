@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from upframe.nn.head_routing import LayerRouting, Routing
@@ -20,6 +19,7 @@ from upframe.systems.oasis import Chunking
 from upframe.training.networks import start_from
 from upframe.training.recipe import load_recipe
 from upframe.training.tasks.oasis import OASISTask
+from upframe.weights.saving import save_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SIZES: dict[str, Any] = {
@@ -37,8 +37,7 @@ def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     sizes = AutoencoderConfig((6, 8), 4, layers_per_block=1, scaling_factor=3, patch=4)
     path = tmp_path_factory.mktemp("autoencoder") / "autoencoder.safetensors"
-    config = {"config": json.dumps(asdict(sizes))}
-    save_file(Autoencoder(sizes).state_dict(), path, metadata=config)
+    save_weights(path, Autoencoder(sizes).state_dict(), asdict(sizes))
     return str(path)
 
 

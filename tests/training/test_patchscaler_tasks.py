@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from upframe.errors import WeightsError
@@ -26,6 +25,7 @@ from upframe.training.tasks.patchscaler import (
 )
 from upframe.training.textures import make_textures
 from upframe.training.trainer import Trainer
+from upframe.weights.saving import save_weights
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
@@ -58,8 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     sizes = AutoencoderConfig((4, 6), 4, 1, 0.7, patch=4)
     vae = folder / "vae.safetensors"
-    about = {"config": json.dumps(asdict(sizes))}
-    save_file(Autoencoder(sizes).state_dict(), vae, metadata=about)
+    save_weights(vae, Autoencoder(sizes).state_dict(), asdict(sizes))
     args: dict[str, Any] = {"autoencoder": str(vae), "widths": [8, 12], "blocks": 1}
     restoration = stage(folder, "patchscaler_restoration", args)
     args = {"restoration": str(restoration), "widths": [6, 8], "patch": 4}

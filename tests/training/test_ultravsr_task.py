@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from upframe.errors import WeightsError
@@ -21,6 +20,7 @@ from upframe.training.recipe import load_recipe
 from upframe.training.responses import respond
 from upframe.training.tasks import ultravsr
 from upframe.training.tasks.ultravsr import EstimatorTask, PriorTask, UltraVSRTask
+from upframe.weights.saving import save_weights
 
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
@@ -53,8 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     sizes = AutoencoderConfig((6, 8), 4, layers_per_block=1, scaling_factor=3, patch=4)
     network = Autoencoder(sizes)
     path = folder / "autoencoder.safetensors"
-    config = {"config": json.dumps(asdict(sizes))}
-    save_file(network.state_dict(), path, metadata=config)
+    save_weights(path, network.state_dict(), asdict(sizes))
     first: dict[str, Any] = {"autoencoder": str(path)}
     stages: dict[str, tuple[nn.Module, dict[str, Any]]] = {
         "prior": (PriorTask(**first, **PRIOR), first | PRIOR),
