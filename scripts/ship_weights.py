@@ -16,12 +16,10 @@ recipe has the degradation ``real`` are judged by LPIPS on ``--real``, which
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from ship_int8 import validation_clips, with_int8
 from shipping import (
     FIDELITY,
@@ -41,6 +39,7 @@ from upframe.systems.mia_vsr_lite import MIAVSRLite
 from upframe.training.recipe import load_recipe
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import describe_file, load
+from upframe.weights.saving import save_weights
 
 
 def measure_gflops(network: DITN | MIAVSRLite) -> float:
@@ -83,14 +82,11 @@ def main() -> None:
             TestSet("val_real", args.real, "vid4", ("psnr", "ssim", "lpips", "ewarp"))
         ]
     steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
-    state = {
-        k: v.contiguous() for k, v in read_checkpoint(args.checkpoint).state.items()
-    }
+    state = read_checkpoint(args.checkpoint).state
     config = describe_file(args.checkpoint).config
     with tempfile.TemporaryDirectory() as draft:
         tensors = Path(draft) / f"{name}.safetensors"
-        about = {"format": "pt", "config": json.dumps(config)}
-        save_file(state, tensors, metadata=about)
+        save_weights(tensors, state, config)
         tensors.chmod(0o644)
         card = describe_file(tensors)
         network = load(tensors)
