@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from ship_int8 import validation_clips, with_int8
+from ship_graphs import validation_clips, with_int8
 from shipping import (
     FIDELITY,
     RESTORATION,

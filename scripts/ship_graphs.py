@@ -1,10 +1,11 @@
-"""Give bundled networks of clips graphs in int8, made from the weights that ship.
+"""Make the graphs of bundled networks of clips anew, in float and in int8.
 
-    python scripts/ship_int8.py mia-vsr-xs mia-vsr-s-real
+    python scripts/ship_graphs.py mia-vsr-xs mia-vsr-s-real
 
-Each is compared with float on its validation clips, those that decided about its
-weights; where int8 loses 0.05 dB of PSNR-Y or more, nothing is written.
-``scripts/ship_weights.py`` does the same for new weights.
+The weights stay as they are; scores are not measured again. Float is compared with
+torch; int8 is compared with float on the model's validation clips, those that decided
+about its weights, and does not ship where it loses 0.05 dB of PSNR-Y or more.
+``scripts/ship_weights.py`` makes the same graphs for new weights.
 """
 
 from __future__ import annotations
@@ -85,14 +86,20 @@ def main() -> None:
     args = parser.parse_args()
     for name in args.models:
         card = find_card(name)
-        paths = weight_files(card)
+        tensors = {"safetensors": weight_files(card)["safetensors"]}
         network = load(name)
         assert isinstance(network, MIAVSRLite)
         clips = validation_clips(card, args.data, args.real)
         with tempfile.TemporaryDirectory() as draft:
-            card, made = with_int8(card, network, paths, Path(draft), clips)
-            if made:
-                put(card, made)
+            folder = Path(draft)
+            exact = export_recurrent(network, folder / f"{card.name}.onnx")
+            files = {kind: entry(path) for kind, path in exact.files.items()}
+            files["safetensors"] = card.files["safetensors"]
+            card = card.model_copy(update={"files": files, "int8_loss": None})
+            card, made = with_int8(
+                card, network, {**exact.files, **tensors}, folder, clips
+            )
+            put(card, {**exact.files, **made})
 
 
 if __name__ == "__main__":
