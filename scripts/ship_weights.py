@@ -100,7 +100,7 @@ def main() -> None:
                 "summary": args.summary,
                 "licence": args.licence,
                 "files": {kind: entry(path) for kind, path in paths.items()},
-                "bytes_per_pixel": measure_memory(card, paths, (640, 480), 3),
+                "bytes_per_pixel": measure_memory(card, paths, (640, 480), 12),
                 "gflops_per_megapixel": measure_gflops(network),
                 "recipe": str(args.recipe),
                 "data": args.trained_on,
