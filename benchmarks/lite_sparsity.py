@@ -4,21 +4,22 @@
                                        [--rounds 8] [--threads 2] [--torch]
                                        [--clock processor] [--data DIR]
 
-Time: sessions of ONNX Runtime with keep ratios, and of torch if asked, get the same
-frames one by one; each round gives every session one frame. The moving clip slides over
-a texture by a pixel a frame; in ``corner`` a sixteenth of the picture moves. The median
-of the time per frame, and how much faster than computing everything it is; the frames
-until a scene comes to rest are not counted. On a shared machine only the ratios mean
+Time: sessions of ONNX Runtime with keep ratios, in float and in int8, and of torch if
+asked, get the same frames one by one; each round gives every session one frame. The
+moving clip slides over a texture by a pixel a frame; in ``corner`` a sixteenth of the
+picture moves. The median of the time per frame, and how much faster it is than
+computing everything in the same runtime and precision; the frames until a scene comes
+to rest are not counted. On a shared machine only the ratios mean
 anything, and on a crowded one only those of the processor's time with one thread.
 
 Scenes that stand still: ``--rounds`` frames of a still picture and of one whose corner
-moves, at the default keep ratio; the PSNR of each frame to what the same network gives
-when it computes everything, in dB of all channels, the lowest; and the time of the
-whole scene, its first frames too. The picture is the first one of ``--data``, else the
-texture.
+moves, at the default keep ratio, in both precisions; the PSNR of each frame to what the
+same network gives when it computes everything, in dB of all channels, the lowest; and
+the time of the whole scene, its first frames too. The picture is the first one of
+``--data``, else the texture.
 
-With ``--data``, a folder with ``gt/<clip>/``: PSNR-Y of its clips, and what a keep
-ratio loses of it against computing everything.
+With ``--data``, a folder with ``gt/<clip>/``: PSNR-Y of its clips in both precisions,
+and what a keep ratio and int8 lose of it against computing everything in float.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.pictures import read_picture
-from upframe.engine.models import resolve_model
+from upframe.engine.models import Model, resolve_model
 from upframe.evaluation.evaluate import evaluate
 from upframe.export.onnx import export_recurrent
 from upframe.nn.resize import imresize
@@ -60,6 +61,13 @@ class Case:
     runtime: str
     keep_ratio: float | None
     clip: str
+    precision: str = "fp32"
+    """In ONNX Runtime."""
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Those that are compared with one another."""
+        return self.runtime, self.precision
 
 
 CASES = {
@@ -69,6 +77,11 @@ CASES = {
     "default, moving": Case("onnx", None, "moving"),
     "default, a corner moves": Case("onnx", None, "corner"),
     "default, still": Case("onnx", None, "still"),
+    "int8, whole": Case("onnx", 1.0, "moving", "int8"),
+    "int8, keep 0.5": Case("onnx", 0.5, "moving", "int8"),
+    "int8, keep 0.1": Case("onnx", 0.1, "moving", "int8"),
+    "int8, default, a corner moves": Case("onnx", None, "corner", "int8"),
+    "int8, default, still": Case("onnx", None, "still", "int8"),
     "torch, whole": Case("torch", 1.0, "moving"),
     "torch, keep 0.5": Case("torch", 0.5, "moving"),
     "torch, keep 0.1": Case("torch", 0.1, "moving"),
@@ -144,23 +157,26 @@ def first_picture(data: Path) -> NDArray[np.float32]:
     return levels / np.float32(255)
 
 
-def loss(model: str, data: Path, threads: int) -> dict[str, float]:
-    """PSNR-Y in dB by keep ratio, and what is lost of it."""
+def loss(model: Model, data: Path, threads: int) -> dict[str, float]:
+    """PSNR-Y in dB by precision and keep ratio, and what is lost of it."""
     ratios = {"default": None, "1": 1.0, "0.5": 0.5, "0.1": 0.1}
     scores = {
-        title: evaluate(
+        f"{precision}, keep {title}": evaluate(
             model=model,
             data=data,
             protocol="vid4",
             metrics=["psnr"],
+            runtime="onnx",
             threads=threads,
             keep_ratio=ratio,
+            precision=precision,
         ).mean["psnr"]
+        for precision in ("fp32", "int8")
         for title, ratio in ratios.items()
     }
-    found = {f"psnr_y keep {k}": round(v, 3) for k, v in scores.items()}
-    lost = {k: round(scores["1"] - v, 3) for k, v in scores.items() if k != "1"}
-    return found | {f"lost by {k}": v for k, v in lost.items()}
+    whole = scores["fp32, keep 1"]
+    found = {f"psnr_y {k}": round(v, 3) for k, v in scores.items()}
+    return found | {f"lost by {k}": round(whole - v, 3) for k, v in scores.items()}
 
 
 def main() -> None:
@@ -179,22 +195,27 @@ def main() -> None:
     cases = {k: c for k, c in CASES.items() if arguments.torch or c.runtime == "onnx"}
     with tempfile.TemporaryDirectory() as name:
         files = dict(model.files)
-        if "onnx" not in files:
-            network = load(arguments.model)
-            assert isinstance(network, MIAVSRLite)
-            files |= export_recurrent(network, Path(name) / "w.onnx").files
+        for precision, kind in (("fp32", "onnx"), ("int8", "onnx-int8")):
+            if kind not in files:
+                network = load(arguments.model)
+                assert isinstance(network, MIAVSRLite)
+                path = Path(name) / f"{precision}.onnx"
+                files |= export_recurrent(network, path, precision).files
+        model = Model(model.card, files, model.digest)
 
-        def session(runtime: str, keep_ratio: float | None) -> Session:
+        def session(case: Case) -> Session:
             return open_runtime(
                 model.card,
                 files,
-                runtime=runtime,
+                runtime=case.runtime,
+                device="cpu",
                 threads=arguments.threads,
-                keep_ratio=keep_ratio,
+                keep_ratio=case.keep_ratio,
+                precision=case.precision,
             ).session()
 
         median = time_steps(
-            {title: session(c.runtime, c.keep_ratio) for title, c in cases.items()},
+            {title: session(case) for title, case in cases.items()},
             cases,
             clips(arguments.rounds + _REST + 2, width, height),
             clock,
@@ -204,29 +225,37 @@ def main() -> None:
         else:
             wide = first_picture(arguments.data)
             still = scenes(wide, arguments.rounds, wide.shape[1] * 3 // 4)
-        whole = session("onnx", 1.0)
         stands = {
-            title: compare(whole, session("onnx", None), still[title], clock)
+            f"{precision}, {title}": compare(
+                session(Case("onnx", 1.0, title, precision)),
+                session(Case("onnx", None, title, precision)),
+                still[title],
+                clock,
+            )
+            for precision in ("fp32", "int8")
             for title in ("still", "corner")
         }
-    report = {
+        quality = None
+        if arguments.data is not None:
+            quality = loss(model, arguments.data, arguments.threads)
+    whole = {c.kind: median[t] for t, c in cases.items() if c.keep_ratio == 1.0}
+    report: dict[str, object] = {
         "model": arguments.model,
         "input": [height, width],
         "threads": arguments.threads,
         "ms_per_frame": {k: round(1e3 * v, 1) for k, v in median.items()},
         "faster_than_whole": {
-            k: round(median["whole"] / v, 2) for k, v in median.items()
+            k: round(whole[cases[k].kind] / v, 2) for k, v in median.items()
+        },
+        "int8_faster_than_fp32": {
+            k: round(median[k] / median[f"int8, {k}"], 2)
+            for k in median
+            if f"int8, {k}" in median
         },
         "scenes_default": stands,
     }
-    if arguments.torch:
-        report["torch_faster_than_torch_whole"] = {
-            k: round(median["torch, whole"] / v, 2)
-            for k, v in median.items()
-            if k.startswith("torch")
-        }
-    if arguments.data is not None:
-        report["quality"] = loss(arguments.model, arguments.data, arguments.threads)
+    if quality is not None:
+        report["quality"] = quality
     print(json.dumps(report, indent=1))
 
 

@@ -100,7 +100,7 @@ def compare(
             name=one.name,
             label=one.label,
             ours=one.ours,
-            runtime=cost.runtime,
+            runtime=_named(cost.runtime, one.precision()),
             params_m=round(cost.parameters / 1e6, 4),
             mean=_rounded(qualities[one.name].mean),
             clips={k: _rounded(v) for k, v in qualities[one.name].clips.items()},
@@ -111,6 +111,10 @@ def compare(
     ]
     outcome = Outcome(settings, entries, missing, tuple(metrics))
     return Comparison(outcome, clips, qualities)
+
+
+def _named(runtime: str, precision: str) -> str:
+    return runtime if precision == "fp32" else f"{runtime}, {precision}"
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Literal
 from upframe.engine.models import resolve_model
 from upframe.errors import UpframeError, UsageError, WeightsError
 from upframe.runtimes.base import Runtime
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.make import choose_precision, open_runtime
 from upframe.weights.card import ModelCard
 from upframe.weights.index import PRESETS
 
@@ -66,6 +66,13 @@ class Contender:
         from benchmarks.pareto.peers.basicvsr import BasicVSRRuntime
 
         return BasicVSRRuntime(_card(self.name, "Apache-2.0", 6_291_311), path, threads)
+
+    def precision(self) -> str:
+        """What it computes in; what upframe takes by itself, and float for others."""
+        if self.kind != "upframe":
+            return "fp32"
+        model = resolve_model("balanced", self.source)
+        return choose_precision(model.card, model.files, device="cpu")
 
     def digest(self) -> str:
         """Changes with what decides its pictures: weights, and code of peers."""

@@ -96,3 +96,10 @@ def test_everything_from_the_cache_is_fetched() -> None:
             assert file.parent == CACHE
             assert file.name in fetched
             assert one.kind != "ncnn" or file.with_suffix(".bin").name in fetched
+
+
+def test_each_says_what_it_computes_in(tmp_path: Path) -> None:
+    """Ours as upframe takes it by itself on a CPU."""
+    said = [one.precision() for one in choose(["mia-vsr-xs", "bicubic"])]
+    assert said == ["int8", "fp32"]
+    assert Contender("x", "ncnn", str(tmp_path / "x.param"), "X").precision() == "fp32"
