@@ -198,42 +198,48 @@ class RecurrentTemporalShift(nn.Module):
         return out
 
 
+def single_frames(x: Tensor) -> list[Tensor]:
+    """(n, ...) as n of (1, ...) that can wait without keeping all of it in memory."""
+    return [x] if len(x) == 1 else [frame.clone() for frame in torch.split(x, 1)]
+
+
+def joined(frames: list[Tensor]) -> Tensor:
+    """n of (1, ...) as (n, ...); a single one as it is."""
+    return frames[0] if len(frames) == 1 else torch.cat(frames)
+
+
 class _UnitStream:
     """A unit on frames of one clip that come in order; answers one frame late."""
 
     def __init__(self, unit: _Unit) -> None:
         self._unit = unit
-        self._waiting: Tensor | None = (
-            None  # the last frame, whose successor is to come
-        )
-        self._features: Tensor | None = None  # of the frame before it, and of itself
+        self._waiting: list[Tensor] = []  # the last frame, whose successor is to come
+        self._features: list[Tensor] = []  # of the frame before it, and of itself
 
     def push(self, x: Tensor) -> Tensor | None:
         new = self._unit.features(x)
-        if self._waiting is None or self._features is None:
-            features = torch.cat((torch.zeros_like(new[:1]), new))
-        else:
-            x = torch.cat((self._waiting, x))
-            features = torch.cat((self._features, new))
-        # copies, because views would keep the whole chunk in memory
-        self._waiting, self._features = x[-1:].clone(), features[-2:].clone()
-        return self._fuse(x[:-1], features)
+        if not self._waiting:
+            self._features = [torch.zeros_like(new[:1])]
+        self._waiting += single_frames(x)
+        self._features += single_frames(new)
+        return self._fuse(len(self._waiting) - 1)
 
     def flush(self) -> Tensor | None:
-        if self._waiting is None or self._features is None:
+        if not self._waiting:
             return None
-        end = torch.zeros_like(self._features[:1])
-        out = self._fuse(self._waiting, torch.cat((self._features, end)))
-        self._waiting = self._features = None
-        return out
+        self._features.append(torch.zeros_like(self._features[-1]))
+        return self._fuse(1)
 
-    def _fuse(self, x: Tensor, features: Tensor) -> Tensor | None:
-        """``features`` begin one frame before ``x`` and end one frame after it."""
-        count = len(x)
+    def _fuse(self, count: int) -> Tensor | None:
+        """The first ``count`` frames, whose successors are there."""
         if count == 0:
             return None
-        around = (features[:count], features[1 : count + 1], features[2 : count + 2])
-        return self._unit.fuse(x, around)
+        x = joined(self._waiting[:count])
+        before, here, after = (
+            joined(self._features[first : first + count]) for first in range(3)
+        )
+        del self._waiting[:count], self._features[:count]
+        return self._unit.fuse(x, (before, here, after))
 
 
 class ShiftStream:

@@ -17,7 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from upframe.nn.rts import RecurrentTemporalShift, ShiftStream
+from upframe.nn.rts import (
+    RecurrentTemporalShift,
+    ShiftStream,
+    joined,
+    single_frames,
+)
 
 Carried = tuple[Tensor, ...]
 """What later segments need of each frame; every tensor has frames first."""
@@ -103,20 +108,24 @@ class _Step:
 
     def __init__(self, shift: RecurrentTemporalShift) -> None:
         self._stream = ShiftStream(shift)
-        self._line: Carried | None = None
+        self._lines: tuple[list[Tensor], ...] = ()  # of single frames
 
     def push(self, x: Tensor, carried: Carried) -> tuple[Tensor, Carried] | None:
-        if self._line is not None:
-            carried = tuple(
-                torch.cat(pair) for pair in zip(self._line, carried, strict=True)
-            )
-        out = self._stream.push(x)
-        done = 0 if out is None else len(out)
-        # copies, because views would keep the whole chunk in memory
-        self._line = tuple(part[done:].clone() for part in carried)
-        return None if out is None else (out, tuple(part[:done] for part in carried))
+        if not self._lines:
+            self._lines = tuple([] for _ in carried)
+        for line, part in zip(self._lines, carried, strict=True):
+            line += single_frames(part)
+        return self._go_on(self._stream.push(x))
 
     def flush(self) -> tuple[Tensor, Carried] | None:
-        out, line = self._stream.flush(), self._line
-        self._line = None
-        return None if out is None or line is None else (out, line)
+        return self._go_on(self._stream.flush())
+
+    def _go_on(self, out: Tensor | None) -> tuple[Tensor, Carried] | None:
+        """With what waited for the frames that have come out."""
+        if out is None:
+            return None
+        done = len(out)
+        carried = tuple(joined(line[:done]) for line in self._lines)
+        for line in self._lines:
+            del line[:done]
+        return out, carried

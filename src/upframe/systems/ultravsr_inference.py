@@ -226,11 +226,12 @@ class _Run:
         first = self._options.first_index + self._seen
         self._seen += count
         self._frames += torch.split(frames, 1)
-        big = enlarge(frames, model.scale)
-        with self._at_work(model.vae):
-            mean, std = self._moments(big)
         indices = list(range(first, first + count))
-        z = model.sample(mean, std, indices, self._options.seed)
+        with self._at_work(model.vae):
+            # nothing but the latents stays while the UNet runs
+            moments = self._moments(enlarge(frames, model.scale))
+            z = model.sample(*moments, indices, self._options.seed)
+            del moments
         self._latents += torch.split(z, 1)
         carried = tuple(x.to(self._device) for x in model.carried(count, text))
         with self._at_work(model.unet):

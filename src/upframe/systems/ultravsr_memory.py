@@ -119,9 +119,9 @@ def plan_memory(
         fix = colour_fixes[options.colours]
         peaks.append(live_bytes(lambda: fix(picture + 0.5, picture + 0.5)))
     held = sum(one.held for one in passes) * len(grid)
-    # latents inside the UNet; frames inside either network
-    held += unet.delay * latent[0].nbytes * len(grid)
-    held += (unet.delay + decoder.delay) * 3 * size[0] * size[1] * 4
+    # latents inside the UNet; frames inside either network; the newest of both
+    held += (unet.delay + chunk) * latent[0].nbytes * len(grid)
+    held += (unet.delay + decoder.delay + chunk) * 3 * size[0] * size[1] * 4
     return MemoryPlan(
         unet=_bytes(model.unet),
         vae=_bytes(model.vae),
@@ -144,15 +144,17 @@ class _Pass:
         )
         recorded = Stages((*first, stages.segments[-1]), stages.shifts)
         self.peak = live_bytes(lambda: recorded(x, len(x), carried))
-        # while they wait, carried tensors are joined with those before and cut again
-        self.peak += (len(x) + 2 * RecurrentTemporalShift.reach) * self._widest
+        if len(x) > 1:
+            # of a chunk, carried frames are copied to wait, and joined when they go on
+            self.peak += 2 * len(x) * self._widest
 
     def _recorded(self, segment: Segment, shift: RecurrentTemporalShift) -> Segment:
         def run(x: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
             x, carried = segment(x, carried)
             waiting = sum(part[0].nbytes for part in carried)
-            units = shift.RTSConv.conv1, shift.RTSAtten.qkv_dwconv
-            features = sum(u.out_channels for u in units) * x[0, 0].nbytes
+            channels = 2 * shift.RTSConv.conv1.out_channels // 3
+            channels += shift.RTSAtten.qkv_dwconv.out_channels
+            features = channels * x[0, 0].nbytes
             self.held += shift.reach * (waiting + x[0].nbytes + features)
             self._widest = max(self._widest, waiting)
             return x, carried
