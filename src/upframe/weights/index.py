@@ -19,7 +19,7 @@ FILES = Path(__file__).parent / "files"
 PRESETS: Mapping[str, str] = {
     "fast": "mia-vsr-xs",
     "balanced": "mia-vsr-s",
-    "best": "mia-vsr-s",
+    "best": "mia-vsr-m",
     "restore": "mia-vsr-s-real",
 }
 """Preset to model."""
