@@ -36,7 +36,7 @@ def test_bundled_files_match_their_cards(card: ModelCard) -> None:
     in_int8 = {"onnx-int8", "onnx-int8-masked"}
     assert set(paths) - in_int8 == graphs | {"safetensors"}
     assert (card.int8_loss is not None) == (set(paths) >= in_int8)
-    assert in_int8.isdisjoint(paths) or 0 <= card.int8_loss < 0.05
+    assert in_int8.isdisjoint(paths) or card.int8_loss < 0.05
     # 4 bytes a parameter and format, and half a megabyte for the structure of graphs
     each = 4 * card.parameters + 2**19
     assert all(file.bytes < each for file in card.files.values())
@@ -51,7 +51,8 @@ def test_bundled_files_stay_small() -> None:
     size = {card.name: sum(f.bytes for f in card.files.values()) for card in CARDS}
     assert size.pop("ultravsr-nano") + size.pop("oasis-nano") < 9_000_000
     assert size.pop("liftvsr-nano") + size.pop("patchscaler-nano") < 6_000_000
-    assert sum(size.values()) < 16 * 2**20
+    # each with graphs of its whole and its masked step, in float and in int8
+    assert sum(size.values()) < 20_000_000
 
 
 def test_damaged_files_are_refused(

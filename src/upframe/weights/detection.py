@@ -297,7 +297,7 @@ def _mia_vsr_lite_needs(config: Mapping[str, Any], shapes: Shapes) -> Needs:
     # keys and values also of the past frame; two products with 128 tokens; both
     # searches for motion, 81 places on a quarter of the pixels and 25 on all
     attention = (2 * dim**2 + 2 * 128 * dim) * len(groups)
-    motion = 2 * (81 * 81 / 4 + 25 * 25)
+    motion = 2 * (81 / 4 + 25)
     return Needs(
         multiple=8,
         min_size=16,
