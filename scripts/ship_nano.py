@@ -79,7 +79,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as draft:
         tensors = Path(draft) / f"{name}.safetensors"
         save_weights(tensors, state, config, system=system, half=True)
-        tensors.chmod(0o644)
         paths = {"safetensors": tensors}
         card = describe_file(tensors)
         test = TestSet("val_real", args.real, "vid4", tuple(args.metrics.split(",")))

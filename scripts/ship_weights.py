@@ -87,7 +87,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as draft:
         tensors = Path(draft) / f"{name}.safetensors"
         save_weights(tensors, state, config)
-        tensors.chmod(0o644)
         card = describe_file(tensors)
         network = load(tensors)
         exported = export(network, Path(draft) / f"{name}.onnx")

@@ -51,3 +51,9 @@ def test_what_leaves_the_range_is_refused_and_the_old_file_stays(
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         save_weights(tmp_path / "none" / "x.safetensors", {"a": torch.ones(1)}, CONFIG)
+
+
+def test_everyone_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": torch.ones(2)}, {})
+    assert path.stat().st_mode & 0o777 == 0o644

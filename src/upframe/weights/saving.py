@@ -52,6 +52,7 @@ def save_weights(
     draft = path.with_name(f"{path.name}.part")
     try:
         save_file(written, draft, about)
+        draft.chmod(0o644)  # safetensors leaves it to the owner alone
         draft.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(
