@@ -3,8 +3,9 @@
     python scripts/export_autoencoder.py runs/autoencoder-nano/last.ckpt
 
 Measures the standard deviation of its latents on crops of the training pictures, which
-gives ``scaling_factor``, and writes ``autoencoder.safetensors`` beside the checkpoint,
-with the sizes in its metadata.
+gives ``scaling_factor``; one that had a teacher keeps the teacher's, whose latents it
+learned. Writes ``autoencoder.safetensors`` beside the checkpoint, in float16, with the
+sizes in its metadata.
 """
 
 from __future__ import annotations
@@ -32,19 +33,23 @@ def main() -> None:
     )
     args = parser.parse_args()
     network = read_autoencoder(args.checkpoint)
-    data = load_recipe(args.recipe).data
-    pairs, _ = open_caches(data, 4)
-    _, crops = pairs.sample(np.random.default_rng(0), _CROPS, data.patch)
+    recipe = load_recipe(args.recipe)
+    teacher = recipe.system.args.get("teacher")
+    pairs, _ = open_caches(recipe.data, 4)
+    _, crops = pairs.sample(np.random.default_rng(0), _CROPS, recipe.data.patch)
     pictures = torch.from_numpy(crops).movedim(-1, 1) / 127.5 - 1
     with torch.inference_mode():
         latents = torch.cat(
             [network.encode(x).latent_dist.mean for x in pictures[:, None]]
         )
-    scaling = round(1 / float(latents.std()), 4)
+    if teacher is None:
+        scaling = round(1 / float(latents.std()), 4)
+    else:
+        scaling = read_autoencoder(Path(teacher)).config.scaling_factor
     config = asdict(replace(network.config, scaling_factor=scaling))
     out = args.checkpoint.with_name("autoencoder.safetensors")
-    save_weights(out, network.state_dict(), config)
-    print(f"{out}: deviation {1 / scaling:.3f}, scaling_factor {scaling}")
+    save_weights(out, network.state_dict(), config, half=True)
+    print(f"{out}: deviation {float(latents.std()):.3f}, scaling_factor {scaling}")
     print("per channel:", [round(float(v), 2) for v in latents.std((0, 2, 3))])
 
 

@@ -49,7 +49,7 @@ def with_int8(
         The card with the graphs and their loss, and the graphs; where that is too
         much, the card in float and none.
     """
-    made = export_recurrent(network, folder / f"{card.name}.int8.onnx", "int8").files
+    made = export_recurrent(network, folder / f"{card.name}.int8.onnx", int8=True).files
     model = Model(card, {**paths, **made}, "")
     scores = {}
     for precision in ("fp32", "int8"):

@@ -113,18 +113,22 @@ def test_the_estimator_learns(files: dict[str, str]) -> None:
     assert last < 0.5 * first
 
 
-@pytest.mark.parametrize("rank", [None, 4])
-def test_restoring_learns(files: dict[str, str], rank: int | None) -> None:
+@pytest.mark.parametrize(("rank", "decoder"), [(None, False), (4, False), (None, True)])
+def test_restoring_learns(
+    files: dict[str, str], rank: int | None, decoder: bool
+) -> None:
     torch.manual_seed(0)
-    task = UltraVSRTask(**files, rank=rank, change_weight=0.5)
+    task = UltraVSRTask(**files, rank=rank, decoder=decoder, change_weight=0.5)
     before = {k: v.clone() for k, v in task.state_dict().items()}
     first, last = means(learn(task, *clips(), 24))
     assert last < 0.85 * first
     for name, value in task.state_dict().items():
         frozen = name.startswith(("original.", "network.estimator."))
-        decoder = name.startswith("network.vae.decoder.") and not is_temporal(name)
-        if frozen or decoder:
+        decodes = name.startswith("network.vae.decoder.") and not is_temporal(name)
+        if frozen or (decodes and not decoder):
             assert torch.equal(value, before[name]), name
+        elif decodes:
+            assert not torch.equal(value, before[name]), name
 
 
 def test_lora_trains_fewer_weights_than_there_are(files: dict[str, str]) -> None:

@@ -34,7 +34,6 @@ AGREEMENT = 40.0
 the other way grows from frame to frame."""
 FIDELITY = 40.0
 """Lowest PSNR, in dB, of int8 to float on drawn clips."""
-PRECISIONS = ("fp32", "int8")
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,11 @@ class OnnxExport:
     whole steps, and ``onnx-masked`` those that skip windows. In int8 ``onnx-int8`` and
     ``onnx-int8-masked``."""
     opset: int
-    difference: float
+    difference: float | None = None
     """In float, the largest difference to torch over the sizes that were tried, of a
-    range of 1; in int8, the PSNR to float on drawn clips, in dB."""
+    range of 1."""
+    fidelity: float | None = None
+    """In int8, the PSNR to float on drawn clips, in dB."""
 
     @property
     def path(self) -> Path:
@@ -155,14 +156,14 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
 
 
 def export_recurrent(
-    network: MIAVSRLite, path: Path, precision: str = "fp32"
+    network: MIAVSRLite, path: Path, *, int8: bool = False
 ) -> OnnxExport:
     """Write both steps of a network of clips and compare them with torch.
 
     Args:
         network: in eval mode, float32, on the CPU.
         path: file of the whole step; the masked one lies beside it.
-        precision: ``fp32``, or ``int8`` for the convolutions.
+        int8: convolutions in int8 instead of float32.
 
     Raises:
         MissingExtraError: if onnx is not installed.
@@ -175,7 +176,7 @@ def export_recurrent(
         import onnx  # noqa: F401 - the writer of the files needs it
     except ImportError as error:
         raise MissingExtraError("Export to ONNX", "export") from error
-    if precision == "fp32":
+    if not int8:
         files = {"onnx": path, "onnx-masked": masked_path(path)}
         return _approved(files, export_steps(network, path, OPSET))
     files = {"onnx-int8": path, "onnx-int8-masked": masked_path(path)}
@@ -190,9 +191,9 @@ def export_recurrent(
         raise _refused(
             files,
             f"In int8 this network keeps {fidelity:.1f} dB to itself in float.",
-            "Export it with --precision fp32.",
+            "Export it without --int8.",
         )
-    return OnnxExport(files, OPSET, fidelity)
+    return OnnxExport(files, OPSET, fidelity=fidelity)
 
 
 def _approved(files: Mapping[str, Path], difference: float) -> OnnxExport:
@@ -202,7 +203,7 @@ def _approved(files: Mapping[str, Path], difference: float) -> OnnxExport:
             f"The exported network differs from torch by {difference:.1e}.",
             "Report this with the versions of torch and onnxruntime.",
         )
-    return OnnxExport(files, OPSET, difference)
+    return OnnxExport(files, OPSET, difference=difference)
 
 
 def _refused(files: Mapping[str, Path], what: str, advice: str) -> OutputError:
@@ -211,47 +212,41 @@ def _refused(files: Mapping[str, Path], what: str, advice: str) -> OutputError:
     return OutputError(what, advice)
 
 
-def export_model(
-    name_or_path: str, folder: Path, precision: str = "fp32"
-) -> OnnxExport:
+def export_model(name_or_path: str, folder: Path, *, int8: bool = False) -> OnnxExport:
     """Export a bundled model or a weight file as ``<folder>/<name>.onnx``, or
     ``<name>.int8.onnx``.
 
     Args:
         name_or_path: as for :func:`upframe.load`.
         folder: where the file goes; made if it is not there.
-        precision: ``fp32`` or ``int8``.
+        int8: convolutions in int8 instead of float32.
 
     Raises:
-        UsageError: there is no such model or precision, or it is of a system without
-            an export.
+        UsageError: there is no such model, or it is of a system without such an
+            export.
         WeightsError: its file is damaged or unknown.
         OutputError: the folder cannot be written, or the results differ.
         MissingExtraError: if onnx is not installed.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(
-            f"There is no export in {precision!r}.", f"Use {' or '.join(PRECISIONS)}."
-        )
     network = load(name_or_path)
     if not isinstance(network, DITN | MIAVSRLite):
         raise UsageError(
             f"Networks of the kind {type(network).__name__} cannot be exported yet.",
             "Run them with --runtime torch.",
         )
-    if precision == "int8" and isinstance(network, DITN):
+    if int8 and isinstance(network, DITN):
         raise UsageError(
-            "DITN has no export in int8.", "Use --precision fp32, or MIA-VSR lite."
+            "DITN has no export in int8.", "Leave --int8 out, or take MIA-VSR lite."
         )
     path = Path(name_or_path)
     stem = path.stem if path.is_file() else find_card(name_or_path).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        suffix = ".int8.onnx" if precision == "int8" else ".onnx"
+        suffix = ".int8.onnx" if int8 else ".onnx"
         file = folder / f"{stem}{suffix}"
         if isinstance(network, DITN):
             return export_onnx(network, file)
-        return export_recurrent(network, file, precision)
+        return export_recurrent(network, file, int8=int8)
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror}.", "Choose another with -o."

@@ -15,12 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upframe.metrics.flow import Plane, grey
+from upframe.metrics.flow import OPENCV, Plane, grey
 from upframe.metrics.temporal import visible
 from upframe.nn.warp import flow_warp
-
-_FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)
-"""Arguments of `upframe.metrics.flow`."""
 
 
 def warping_loss(clips: Tensor, original: Tensor) -> Tensor:
@@ -63,5 +60,5 @@ def _motion(clip: Tensor) -> tuple[Tensor, Tensor]:
 def _farneback(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Plane:
     import cv2
 
-    flow: Plane = cv2.calcOpticalFlowFarneback(one, other, None, *_FARNEBACK)  # type: ignore[call-overload]
+    flow: Plane = cv2.calcOpticalFlowFarneback(one, other, None, *OPENCV)  # type: ignore[call-overload]
     return flow

@@ -19,6 +19,9 @@ What the paper is silent about, or a small system needs, was chosen:
   their absolute difference. What is decoded is compared by the losses of the recipe.
 * `rank: null` trains all weights of UNet and encoder instead of LoRA; the prior of so
   few parameters is a start, not a treasure to be kept.
+* `decoder: true` trains the decoder along, which the paper keeps frozen: a decoder of
+  few parameters that knows clean latents alone makes blurred pictures of what one step
+  is not sure about.
 * `change_weight` is for what changes from frame to frame: the differences of neighbours
   in latents and in decoded pictures should be those of the original. `warp_weight` is
   for what moves with the original and yet does not stay the same
@@ -169,6 +172,7 @@ class UltraVSRTask(nn.Module):
         estimator: checkpoint of an `EstimatorTask`.
         rank: of the LoRA in UNet and encoder; None to train all their weights.
         rts: whether temporal modules are trained; else they have no effect.
+        decoder: whether the decoder's own weights are trained, too.
         latent_weight: of the difference of latents.
         change_weight: of the difference of what changes between frames.
         warp_weight: of the difference of frames that are moved along the motion.
@@ -190,6 +194,7 @@ class UltraVSRTask(nn.Module):
         *,
         rank: int | None = None,
         rts: bool = True,
+        decoder: bool = False,
         latent_weight: float = 1.0,
         change_weight: float = 0.0,
         warp_weight: float = 0.0,
@@ -229,9 +234,9 @@ class UltraVSRTask(nn.Module):
         self.latent_weight = latent_weight
         self.change_weight = change_weight
         self.warp_weight = warp_weight
-        self._choose(rank, rts)
+        self._choose(rank, rts, decoder)
 
-    def _choose(self, rank: int | None, rts: bool) -> None:
+    def _choose(self, rank: int | None, rts: bool, decoder: bool) -> None:
         """What is trained."""
         network = self.network
         if rank is None:
@@ -239,6 +244,8 @@ class UltraVSRTask(nn.Module):
             network.vae.encoder.requires_grad_(True)
         else:
             prepare_training(network.unet, network.vae, rank)
+        if decoder:
+            network.vae.decoder.requires_grad_(True)
         for name, parameter in network.named_parameters():
             if is_temporal(name):
                 parameter.requires_grad_(rts)
