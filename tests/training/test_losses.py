@@ -14,10 +14,17 @@ from safetensors.torch import save_file
 
 from material import reference
 from upframe.errors import UsageError, WeightsError
+from upframe.metrics.dists import DISTS, VGGStages
+from upframe.metrics.dists import FILE as DISTS_FILE
 from upframe.metrics.lpips import FILE, LPIPS, AlexLayers
 from upframe.training.adversary import Adversary
 from upframe.training.batches import Samples
-from upframe.training.features import VGG16, LPIPSDistance, PerceptualDistance
+from upframe.training.features import (
+    VGG16,
+    DISTSDistance,
+    LPIPSDistance,
+    PerceptualDistance,
+)
 from upframe.training.loop import train
 from upframe.training.losses import Losses
 from upframe.training.precision import Precision
@@ -79,6 +86,32 @@ def test_lpips_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
     assert float(loss(b, b)) == 0
     with pytest.raises(WeightsError, match="VGG16"):
         PerceptualDistance(tmp_path / FILE, {"conv1_2": 1.0})
+
+
+def test_dists_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = VGGStages()
+    save_file(network.state_dict(), tmp_path / DISTS_FILE)
+    a, b = ((x * 255).round() / 255 for x in _pictures(3, side=32))
+    metric = DISTS(tmp_path)
+    each = [
+        metric(*((x[i] * 255).round().byte().permute(1, 2, 0).numpy() for x in (a, b)))
+        for i in range(3)
+    ]
+    a.requires_grad_()
+    value = DISTSDistance(tmp_path / DISTS_FILE)(a, b)
+    assert value.item() == pytest.approx(sum(each) / 3, rel=1e-4)
+    value.backward()
+    assert a.grad is not None
+    assert bool((a.grad.abs().amax((1, 2, 3)) > 0).all())
+    # of some, drawn anew each time, the mean is one of theirs
+    some = DISTSDistance(tmp_path / DISTS_FILE, pictures=1)
+    drawn = {round(float(some(a.detach(), b)), 5) for _ in range(30)}
+    assert len(drawn) == 3
+    assert all(min(abs(x - y) for y in each) < 1e-4 for x in drawn)
+    torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="DISTS"):
+        DISTSDistance(tmp_path / "other.pth")
 
 
 def test_lpips_of_the_authors_example() -> None:

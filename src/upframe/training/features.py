@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import WeightsError
+from upframe.metrics.dists import VGGStages
 from upframe.metrics.lpips import AlexLayers
 from upframe.training.recipe import VGGLayer
 from upframe.weights.checkpoints import read_checkpoint
@@ -68,6 +69,32 @@ class LPIPSDistance(nn.Module):
             for a, b, weight in zip(ours, theirs, self.network.weights(), strict=True)
         ]
         return torch.stack(parts).sum()
+
+
+class DISTSDistance(nn.Module):
+    """DISTS, mean over the batch or over some of it.
+
+    Args:
+        weights: of VGG16 and of DISTS.
+        pictures: how many are drawn of a batch; None for all.
+
+    Raises:
+        WeightsError: if the file cannot be read or is of another network.
+    """
+
+    def __init__(self, weights: Path, pictures: int | None = None) -> None:
+        super().__init__()
+        self.network = VGGStages()
+        self.pictures = pictures
+        _fill(self.network, weights, "DISTS", ("features.", "alpha", "beta"))
+
+    def forward(self, result: Tensor, target: Tensor) -> Tensor:
+        """Two (B, 3, h, w) in [0, 1], sides of 16 and more, to a number."""
+        chosen = torch.randperm(len(result))[: self.pictures].to(result.device)
+        ours = self.network(result[chosen])
+        with torch.no_grad():
+            theirs = self.network(target[chosen])
+        return self.network.compare(ours, theirs).mean()
 
 
 class VGG16(nn.Module):

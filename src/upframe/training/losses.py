@@ -7,8 +7,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from upframe.training.features import LPIPSDistance, PerceptualDistance
-from upframe.training.recipe import GANLoss, LPIPSLoss, PerceptualLoss, PixelLoss
+from upframe.training.features import (
+    DISTSDistance,
+    LPIPSDistance,
+    PerceptualDistance,
+)
+from upframe.training.recipe import (
+    AnyLoss,
+    DISTSLoss,
+    LPIPSLoss,
+    PerceptualLoss,
+    PixelLoss,
+)
 
 _Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,7 +46,7 @@ class Losses:
 
     def __init__(
         self,
-        configs: Sequence[PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss],
+        configs: Sequence[AnyLoss],
         device: torch.device,
     ) -> None:
         """Make them; ``gan`` is left to :mod:`upframe.training.adversary`.
@@ -50,6 +60,8 @@ class Losses:
                 distance = _PIXELS[config.name]
             elif isinstance(config, LPIPSLoss):
                 distance = LPIPSDistance(config.weights).to(device)
+            elif isinstance(config, DISTSLoss):
+                distance = DISTSDistance(config.weights, config.pictures).to(device)
             elif isinstance(config, PerceptualLoss):
                 network = PerceptualDistance(config.weights, config.layers)
                 distance = network.to(device)

@@ -113,6 +113,20 @@ class LPIPSLoss(_Strict):
     """File of the weights; docs/metrics.md says where it comes from."""
 
 
+class DISTSLoss(_Strict):
+    """Distance of structure and texture in the features of VGG16."""
+
+    name: Literal["dists"]
+    """As the metric of ``upframe evaluate``."""
+    weight: float = Field(1.0, gt=0)
+    """Factor in the sum of losses."""
+    weights: Path
+    """File of the weights; ``scripts/make_dists_weights.py`` makes it."""
+    pictures: int | None = Field(None, ge=1)
+    """How many pictures of a step it looks at, drawn at random; all if left out. On a
+    processor VGG16 takes longer than the small networks that it judges."""
+
+
 VGGLayer = Literal["conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"]
 _VGG_LAYERS: dict[VGGLayer, float] = {
     "conv1_2": 0.1,
@@ -158,9 +172,8 @@ class GANLoss(_Strict):
 
 
 LossName = Literal["charbonnier", "l1", "own"]
-LossConfig = Annotated[
-    PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, Field(discriminator="name")
-]
+AnyLoss = PixelLoss | LPIPSLoss | DISTSLoss | PerceptualLoss | GANLoss
+LossConfig = Annotated[AnyLoss, Field(discriminator="name")]
 
 
 class OptimiserConfig(_Strict):
@@ -217,7 +230,7 @@ class OptimiserConfig(_Strict):
         return self
 
     @property
-    def losses(self) -> tuple[PixelLoss | LPIPSLoss | PerceptualLoss | GANLoss, ...]:
+    def losses(self) -> tuple[AnyLoss, ...]:
         """The losses as a list."""
         if self.loss == "own":
             return ()
