@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import isnan
+from dataclasses import asdict, dataclass, field
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Finding:
     rows: Mapping[str, Mapping[str, float]]
     """What was measured to column to value; all have the same columns."""
     verdicts: Sequence[Verdict] = ()
+    measured: str = ""
+    """Machine, day and load."""
 
     def to_markdown(self) -> str:
-        """Heading, table, verdicts, protocol."""
+        """Heading, table, verdicts, protocol, when it was measured."""
         columns = list(next(iter(self.rows.values())))
         lines = [
             f"**{self.title}**",
@@ -46,7 +50,20 @@ class Finding:
             for verdict in self.verdicts
         ]
         lines.append(f"- {self.protocol}")
+        if self.measured:
+            lines.append(f"- measured: {self.measured}")
         return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Finding:
+        """One as `Report.to_json` writes it."""
+        rows = {
+            name: {key: nan if x is None else x for key, x in row.items()}
+            for name, row in value["rows"].items()
+        }
+        verdicts = [Verdict(**verdict) for verdict in value["verdicts"]]
+        rest = {key: value[key] for key in ("title", "protocol", "measured")}
+        return cls(**rest, rows=rows, verdicts=verdicts)
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,26 @@ class Report:
     settings: Mapping[str, object]
     """What decides the numbers of all claims."""
     findings: Mapping[str, Finding]
-    missing: Mapping[str, str]
+    missing: Mapping[str, str] = field(default_factory=dict)
     """Claim to why it was not measured."""
+
+    def with_earlier(self, file: Path, order: Sequence[str]) -> Report:
+        """This report and, where it has none, the findings of an earlier one.
+
+        Args:
+            file: JSON of the earlier report; there may be none.
+            order: of the claims.
+        """
+        earlier: dict[str, Finding] = {}
+        if file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))["findings"]
+            earlier = {name: Finding.from_json(each) for name, each in found.items()}
+        known = earlier | dict(self.findings)
+        return Report(
+            self.settings,
+            {name: known[name] for name in order if name in known},
+            {name: why for name, why in self.missing.items() if name not in known},
+        )
 
     def to_json(self) -> str:
         """All of it; a number that is not defined is null."""

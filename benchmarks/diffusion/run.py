@@ -6,10 +6,11 @@
 Held-out real clips under real-world degradation, a part of each, few frames: a whole
 run is meant to take minutes on two cores. What ships is measured against variants that
 do not ship: they are trained by the same recipes and looked for in ``runs``; a claim
-whose weights are not there says how to train them, and is left out. Prints every
-finding with its protocol, writes ``diffusion.md``, ``diffusion.json`` and
+whose weights are not there says how to train them, and keeps what was found before.
+Prints every finding with its protocol, writes ``diffusion.md``, ``diffusion.json`` and
 ``routing.svg``, and puts the findings into benchmarks/README.md. With ``--only``
-nothing is written, unless ``--results`` says where.
+nothing is written, unless ``--update`` puts what was measured in the place of what
+was found before, or ``--results`` says where.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import datetime
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -53,15 +55,15 @@ CLAIMS: Mapping[str, Callable[[Bench], Finding]] = {
 
 
 def measure(
-    claims: Mapping[str, Callable[[Bench], Finding]], bench: Bench
+    claims: Mapping[str, Callable[[Bench], Finding]], bench: Bench, measured: str
 ) -> tuple[dict[str, Finding], dict[str, str]]:
-    """Findings, and why the other claims could not be measured."""
+    """Findings, each with where and when, and why others could not be measured."""
     findings: dict[str, Finding] = {}
     missing: dict[str, str] = {}
     for name, claim in claims.items():
         print(f"measuring: {name}", flush=True)
         try:
-            findings[name] = claim(bench)
+            findings[name] = replace(claim(bench), measured=measured)
         except UpframeError as error:
             missing[name] = str(error)
             print(f"left out: {name}: {error}", flush=True)
@@ -86,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--results", type=Path, help="default: beside this file, for a whole run"
     )
+    parser.add_argument(
+        "--update", action="store_true", help="with --only: write, and keep the others"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     load = load_average()
@@ -100,25 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bench = Bench(footage, Weights(named_files(options.weights)), options.rounds)
     except UpframeError as error:
         sys.exit(str(error))
-    whole = not options.only
-    folder = options.results or (RESULTS if whole else None)
+    kept = options.update or not options.only
+    folder = options.results or (RESULTS if kept else None)
     known = dict(CLAIMS)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         known["routing"] = partial(oasis.routing, plot=folder / "routing.svg")
     chosen = {name: known[name] for name in options.only or CLAIMS}
-    findings, missing = measure(chosen, bench)
+    when = f"{processor()}, {options.threads} threads, "
+    when += f"{datetime.date.today().isoformat()}; {load}"
+    findings, missing = measure(chosen, bench, when)
     settings = {
         "data": f"{options.data.name}, made by scripts/degrade_clips.py",
         "LPIPS": "AlexNet, v0.1; E\\*warp x1000 and tOF: Farneback flow of the ground "
         "truth; RGB, whole frames, 8 bits; mean over frames, then clips",
-        "threads": options.threads,
-        "machine": f"{processor()}, {datetime.date.today().isoformat()}; {load}",
     }
     report = Report(settings, findings, missing)
     if folder is not None:
-        text = report.to_markdown()
-        write(folder, "diffusion", text, report.to_json(), README if whole else None)
+        if kept:
+            report = report.with_earlier(RESULTS / "diffusion.json", list(CLAIMS))
+        text, page = report.to_markdown(), README if kept else None
+        write(folder, "diffusion", text, report.to_json(), page)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -302,6 +302,7 @@ def test_one_command(
     run.main([*small, "--only=cache"])
     assert "**Fine**" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
+    monkeypatch.setattr(run, "CLAIMS", {"prompt": absent, "cache": fine})
     run.main(small)
     said = capsys.readouterr().out
     text = (tmp_path / "results" / "diffusion.md").read_text()
@@ -314,5 +315,21 @@ def test_one_command(
     assert list(found["findings"]) == ["cache"]
     assert list(found["missing"]) == ["prompt"]
     assert "- holds: good" in text
+
+    # measured anew, one claim takes the place of what was found; the others stay
+    def finer(bench: Bench) -> Finding:
+        return Finding("Finer", "as said", {"x": {"y": float("nan")}})
+
+    monkeypatch.setattr(run, "CLAIMS", {"prompt": finer, "cache": absent})
+    run.main([*small, "--only=prompt", "--only=cache", "--update"])
+    text = (tmp_path / "results" / "diffusion.md").read_text()
+    again = json.loads((tmp_path / "results" / "diffusion.json").read_text())
+    assert list(again["findings"]) == ["prompt", "cache"]
+    assert again["findings"]["cache"] == found["findings"]["cache"]
+    assert again["findings"]["prompt"]["rows"] == {"x": {"y": None}}
+    assert again["missing"] == {}
+    assert text.index("**Finer**") < text.index("**Fine**")
+    assert text.count("- measured: ") == 2
+    assert text in page.read_text()
     with pytest.raises(SystemExit, match=r"degrade_clips\.py"):
         run.main([f"--data={tmp_path / 'nothing'}"])
