@@ -59,6 +59,17 @@ def test_a_stream_equals_the_whole_clip(chunk: int) -> None:
     assert not torch.allclose(whole, still.flip(0), atol=1e-3)  # time matters at all
 
 
+def test_a_model_has_colours_of_its_own() -> None:
+    frames = clip(3)
+    wavelet, plain = system(), system(colours="none")
+    asked = streamed(wavelet, frames, replace(GIVEN, colours="none"))
+    assert torch.equal(streamed(plain, frames, GIVEN), asked)
+    assert not torch.equal(streamed(wavelet, frames, GIVEN), asked)
+    with torch.no_grad():
+        whole = plain(frames[None], torch.tensor([GIVEN.factor]))[0]
+    torch.testing.assert_close(asked, whole, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 9, 10])
 @pytest.mark.parametrize("colours", ["wavelet", "adain"])
 def test_clips_of_any_length(frames: int, colours: str) -> None:

@@ -75,6 +75,8 @@ class UltraVSRSizes(_Sizes):
     factor: float | None = Field(default=None, ge=0, le=1)
     """How clean every clip is taken to be, where there is no estimator."""
     scale: Literal[4] = 4
+    colours: Literal["wavelet", "adain", "none"] = "wavelet"
+    """Colour correction; see `upframe.nn.colour`."""
 
 
 class ChunkSizes(BaseModel):
@@ -168,6 +170,7 @@ def build_ultravsr(config: Mapping[str, Any]) -> UltraVSR:
         torch.cumprod(1 - betas, 0),
         estimator=estimator,
         scale=sizes.scale,
+        colours=sizes.colours,
     )
 
 

@@ -140,6 +140,8 @@ class UltraVSR(nn.Module):
         estimator: says how clean frames are; None where factors are always given.
         text: (1, L, D), the embedding of the prompt; None for a UNet without text.
         scale: output size over input size.
+        colours: correction of the result, a name in `colour_fixes`, where none is asked
+            for.
 
     Raises:
         WeightsError: the components do not fit each other.
@@ -157,6 +159,7 @@ class UltraVSR(nn.Module):
         estimator: Estimator | None = None,
         text: Tensor | None = None,
         scale: int = 4,
+        colours: str = "wavelet",
     ) -> None:
         super().__init__()
         if unet.config.in_channels != vae.config.latent_channels:
@@ -177,6 +180,7 @@ class UltraVSR(nn.Module):
         self.vae = vae
         self.estimator = estimator
         self.scale = scale
+        self.colours = colours
         self.factor = factor_of(vae)
         """Picture size over latent size."""
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
@@ -196,7 +200,7 @@ class UltraVSR(nn.Module):
         *,
         seed: int = 0,
         first_index: int = 0,
-        colours: str = "wavelet",
+        colours: str | None = None,
     ) -> Tensor:
         """Restore whole clips at once; memory grows with T.
 
@@ -205,7 +209,7 @@ class UltraVSR(nn.Module):
             factor: (N,), how clean the clips are; None to ask the estimator.
             seed: of the noise of the latents.
             first_index: number of the first frame in its video.
-            colours: a name in `colour_fixes`.
+            colours: a name in `colour_fixes`; None for the model's own.
 
         Returns:
             (N, T, 3, scale · h, scale · w), float32 in [0, 1].
@@ -228,7 +232,8 @@ class UltraVSR(nn.Module):
         )
         z = self.restore(z, step, count)
         out = self.decode(z, count, (big.shape[-2], big.shape[-1]))
-        out = colour_fixes[colours](out.clamp(0, 1), big).clamp(0, 1)
+        fix = colour_fixes[colours or self.colours]
+        out = fix(out.clamp(0, 1), big).clamp(0, 1)
         return out.reshape(clips, count, *out.shape[1:])
 
     def estimate(self, pictures: Tensor) -> Tensor:

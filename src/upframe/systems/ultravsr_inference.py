@@ -53,8 +53,9 @@ class Options:
     seed: int = 0
     first_index: int = 0
     """Number of the first frame in the video."""
-    colours: str = "wavelet"
-    """Colour correction: ``wavelet``, ``adain`` or ``none``."""
+    colours: str | None = None
+    """Colour correction: ``wavelet``, ``adain`` or ``none``; None for what
+    the model has."""
     offload: bool = False
     """Keep each network in main memory while it does not run."""
 
@@ -73,7 +74,7 @@ class Options:
                 f"A seed of {self.seed} or a first frame {self.first_index} cannot be.",
                 "Give a seed from 0 to 2**64 - 1, and frames from 0 on.",
             )
-        if self.colours not in colour_fixes:
+        if self.colours not in (None, *colour_fixes):
             raise UsageError(
                 f"There is no colour correction '{self.colours}'.",
                 f"Choose one of {', '.join(colour_fixes)}.",
@@ -278,7 +279,8 @@ class _Run:
         del self._frames[: len(out)]
         height, width = self._size
         picture = (out[..., :height, :width].float() * 0.5 + 0.5).clamp(0, 1)
-        picture = colour_fixes[self._options.colours](picture, big).clamp(0, 1)
+        fix = colour_fixes[self._options.colours or self._model.colours]
+        picture = fix(picture, big).clamp(0, 1)
         return list(picture.cpu())
 
     @contextmanager

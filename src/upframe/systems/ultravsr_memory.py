@@ -116,7 +116,7 @@ def plan_memory(
         ]
         peaks = [one.peak for one in passes]
         peaks.append(live_bytes(lambda: shape.moments(crop)))
-        fix = colour_fixes[options.colours]
+        fix = colour_fixes[options.colours or model.colours]
         peaks.append(live_bytes(lambda: fix(picture + 0.5, picture + 0.5)))
     held = sum(one.held for one in passes) * len(grid)
     # latents inside the UNet; frames inside either network; the newest of both

@@ -22,6 +22,9 @@ What the paper is silent about, or a small system needs, was chosen:
 * `decoder: true` trains the decoder along, which the paper keeps frozen: a decoder of
   few parameters that knows clean latents alone makes blurred pictures of what one step
   is not sure about.
+* `colours` is what the shipped system does to its pictures. Training compares what the
+  decoder gives; correcting that by the degraded frames, as the authors do, brings back
+  some of the damage (docs/models/ultravsr.md).
 * `change_weight` is for what changes from frame to frame: the differences of neighbours
   in latents and in decoded pictures should be those of the original. `warp_weight` is
   for what moves with the original and yet does not stay the same
@@ -173,6 +176,7 @@ class UltraVSRTask(nn.Module):
         rank: of the LoRA in UNet and encoder; None to train all their weights.
         rts: whether temporal modules are trained; else they have no effect.
         decoder: whether the decoder's own weights are trained, too.
+        colours: correction of the shipped system's pictures; see `UltraVSR`.
         latent_weight: of the difference of latents.
         change_weight: of the difference of what changes between frames.
         warp_weight: of the difference of frames that are moved along the motion.
@@ -195,6 +199,7 @@ class UltraVSRTask(nn.Module):
         rank: int | None = None,
         rts: bool = True,
         decoder: bool = False,
+        colours: str = "wavelet",
         latent_weight: float = 1.0,
         change_weight: float = 0.0,
         warp_weight: float = 0.0,
@@ -214,6 +219,7 @@ class UltraVSRTask(nn.Module):
             "autoencoder": asdict(vae.config),
             "unet": PriorSizes(**unet_sizes).arguments(channels),
             "estimator": judge_sizes,
+            "colours": colours,
         }
         self.network = build_ultravsr(self._configuration)
         for part, state, what in (
