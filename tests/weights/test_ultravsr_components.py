@@ -3,15 +3,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import ultravsr_parts as parts
 from upframe.errors import UsageError, WeightsError
-from upframe.systems.ultravsr_adapters import checkpoint, prepare_training, trainable
-from upframe.systems.ultravsr_backbones import place_in_unet, place_in_vae
+from upframe.systems.ultravsr_adapters import checkpoint
 from upframe.systems.ultravsr_inference import Options
 from upframe.systems.ultravsr_memory import plan_memory
 from upframe.weights.ultravsr import (
@@ -30,31 +28,7 @@ transformers = pytest.importorskip("transformers")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model in diffusers' layout, of the classes of the full size."""
     folder = tmp_path_factory.mktemp("base")
-    parts.unet().save_pretrained(folder / "unet")
-    parts.vae().save_pretrained(folder / "vae")
-    diffusers.DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
-    ).save_pretrained(folder / "scheduler")
-    words = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2, "b</w>": 3}
-    (folder / "tokenizer").mkdir()
-    (folder / "tokenizer/vocab.json").write_text(json.dumps(words))
-    (folder / "tokenizer/merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer/tokenizer_config.json").write_text(
-        json.dumps({"model_max_length": 6, "tokenizer_class": "CLIPTokenizer"})
-    )
-    config = transformers.CLIPTextConfig(
-        vocab_size=4,
-        hidden_size=parts.TEXT_WIDTH,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=6,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    torch.manual_seed(0)
-    transformers.CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    parts.save_base(folder)
     return folder
 
 
@@ -65,24 +39,12 @@ def broken(saved: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-def trained() -> tuple[Any, Any]:
-    unet, vae = parts.unet(), parts.vae()
-    place_in_unet(unet)
-    place_in_vae(vae)
-    prepare_training(unet, vae, rank=2)
-    generator = torch.Generator().manual_seed(5)
-    for _, parameter in trainable(unet, vae):
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.data.copy_(noise * 0.1)
-    return unet, vae
-
-
 FRAMES = torch.rand(1, 3, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 HALF = torch.tensor([0.5])
 
 
 def test_components_and_checkpoint_become_a_system(saved: Path, tmp_path: Path) -> None:
-    networks = trained()
+    networks = parts.trained()
     torch.save(checkpoint(*networks), tmp_path / "model.pkl")
     fresh = from_pretrained(saved)
     model = from_pretrained(saved, tmp_path / "model.pkl")
@@ -116,7 +78,7 @@ def test_the_prompt_matters(saved: Path) -> None:
 
 
 def test_types(saved: Path, tmp_path: Path) -> None:
-    torch.save(checkpoint(*trained()), tmp_path / "model.pkl")
+    torch.save(checkpoint(*parts.trained()), tmp_path / "model.pkl")
     model = from_pretrained(saved, tmp_path / "model.pkl", dtype=torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert model.alphas_cumprod.dtype == torch.float32

@@ -56,7 +56,9 @@ def evaluate(
     ] = DEFAULT_CHUNK_LENGTH,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, fp16, bf16 or int8.")
+    ] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Default: all cores.")
     ] = None,

@@ -42,7 +42,8 @@ def upscale(
         str, typer.Option(help="fast, balanced, best or restore.")
     ] = "balanced",
     model: Annotated[
-        str | None, typer.Option(help="Model name or weight file, not a preset.")
+        str | None,
+        typer.Option(help="Model, weight file or folder, instead of a preset."),
     ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Any factor; default the model's own.")
@@ -55,7 +56,9 @@ def upscale(
     runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
     precision: Annotated[
         str,
-        typer.Option(help="auto (int8 where it loses < 0.05 dB), fp32, fp16 or int8."),
+        typer.Option(
+            help="auto (int8 where it loses < 0.05 dB), fp32, fp16, bf16 or int8."
+        ),
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Default: all cores.")] = None,
     memory: Annotated[

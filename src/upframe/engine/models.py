@@ -21,7 +21,7 @@ class Model:
 
     card: ModelCard
     files: Mapping[str, Path]
-    """Weight files by format, ``onnx``, ``safetensors`` or ``pth``."""
+    """Weight files by format, ``onnx``, ``safetensors``, ``pth``, or ``folder``."""
     digest: str
     """SHA-256 of what decides the result; the name for models without weights."""
 
@@ -85,4 +85,8 @@ def _from_file(path: Path) -> Model:
     except ImportError as exc:
         raise MissingExtraError(f"Loading {path}", "torch") from exc
     card = describe_file(path)
+    if path.is_dir():
+        from upframe.weights.folders import folder_sha256
+
+        return Model(card, {"folder": path}, folder_sha256(path))
     return Model(card, {path.suffix.lstrip("."): path}, sha256_of(path))

@@ -26,7 +26,7 @@ class Options:
     runtime: str = "auto"
     """``auto``, ``onnx`` or ``torch``."""
     precision: str = "auto"
-    """``auto``, ``fp32``, ``fp16`` or ``int8``; see
+    """``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``; see
     :func:`upframe.runtimes.make.choose_precision`."""
     threads: int | None = None
     """Threads of the network; all cores when None."""
@@ -79,7 +79,7 @@ class Report:
     runtime: str
     device: str
     precision: str
-    """``fp32``, ``fp16`` or ``int8``."""
+    """``fp32``, ``fp16``, ``bf16`` or ``int8``."""
     peak_rss_mb: float
     """Peak memory of the process, in MB (10**6 bytes)."""
     warnings: list[str]

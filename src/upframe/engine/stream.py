@@ -42,8 +42,8 @@ class Upscaler:
         height: output height in pixels; the width follows.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         runtime: ``auto``, ``onnx`` or ``torch``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``int8``; auto takes int8 on the CPU
-            for models that lose less than 0.05 dB by it.
+        precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``; auto takes int8
+            on the CPU for models that lose less than 0.05 dB by it.
         threads: threads of the network; all cores when None.
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
             were taught when None.

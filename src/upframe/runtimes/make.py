@@ -15,9 +15,11 @@ from upframe.weights.card import ModelCard
 
 RUNTIMES = ("auto", "onnx", "torch")
 """Names that ``open_runtime`` takes."""
-PRECISIONS = ("auto", "fp32", "fp16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 """Precisions that ``open_runtime`` takes."""
-_TORCH_FORMATS = ("safetensors", "pth", "pt", "ckpt")
+_TORCH_FORMATS = ("safetensors", "pth", "pt", "ckpt", "folder")
+_FULL_SIZE = {"oasis": "bf16", "liftvsr": "bf16", "ultravsr": "fp16"}
+"""What diffusion systems of full size run in on CUDA."""
 
 
 def open_runtime(
@@ -41,7 +43,8 @@ def open_runtime(
         card: the card of the model.
         paths: its weight files by format: ``onnx`` (and ``onnx-masked``, the second
             graph of networks of clips; ``onnx-int8`` and ``onnx-int8-masked``, both in
-            int8), ``safetensors``, ``pth``, ``pt``, ``ckpt``.
+            int8), ``safetensors``, ``pth``, ``pt``, ``ckpt``, or ``folder``, that of a
+            diffusion system of full size.
         runtime: ``auto``, ``onnx`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:<i>``; ``auto`` takes CUDA where
             the runtime offers it.
@@ -92,7 +95,8 @@ def choose_precision(
     """The precision that a model runs in.
 
     ``auto`` means ``int8`` on the CPU in ONNX Runtime for models that have such graphs,
-    which lose less than 0.05 dB; ``fp16`` for image models in torch on CUDA; else
+    which lose less than 0.05 dB; on CUDA ``fp16`` for image models in torch, and what
+    suits the system, ``bf16`` or ``fp16``, for diffusion systems of full size; else
     ``fp32``.
 
     Args:
@@ -100,7 +104,7 @@ def choose_precision(
         paths: as for :func:`open_runtime`.
         runtime: likewise.
         device: likewise.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``int8``.
+        precision: one of `PRECISIONS`.
 
     Raises:
         UsageError: there is no such precision, or not for this model, runtime and
@@ -116,11 +120,12 @@ def choose_precision(
         on_cpu = device == "cpu" or (device == "auto" and not _has_gpu())
         best = "int8" if on_cpu and "onnx-int8" in paths else "fp32"
     else:
-        best = "fp16" if _in_half(card, device) else "fp32"
+        best = _on_cuda(card, paths) if _takes_cuda(device) else "fp32"
     if precision in ("auto", "fp32", best):
         return best if precision == "auto" else precision
-    if precision == "fp16":
-        why = "half precision is for image models in torch on CUDA."
+    if precision in ("fp16", "bf16"):
+        why = "half precision is for torch on CUDA"
+        why += ", for image models and, as suits them, full-size diffusion systems."
     elif "onnx-int8" in paths:
         why = "int8 is for ONNX Runtime on the CPU."
     else:
@@ -183,9 +188,16 @@ def _has_gpu() -> bool:
     return has_cuda() and has_nvidia_gpu()
 
 
-def _in_half(card: ModelCard, device: str) -> bool:
-    """Whether torch computes a model in half precision unless told otherwise."""
-    if card.context or card.system in SESSIONS or device == "cpu":
+def _on_cuda(card: ModelCard, paths: Mapping[str, Path]) -> str:
+    """What torch computes a model in on CUDA unless told otherwise."""
+    if "folder" in paths:
+        return _FULL_SIZE[card.system]
+    return "fp32" if card.context or card.system in SESSIONS else "fp16"
+
+
+def _takes_cuda(device: str) -> bool:
+    """Whether torch takes CUDA."""
+    if device == "cpu":
         return False
     if device != "auto":
         return True
@@ -257,7 +269,10 @@ def _open_torch(
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = load(str(path))
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    network = load(
+        str(path), dtype=half.get(precision) if path.is_dir() else torch.float32
+    )
     if card.system in SESSIONS:
         return DiffusionRuntime(
             card,

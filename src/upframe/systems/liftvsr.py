@@ -65,7 +65,12 @@ from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge, require_clip, require_finite
 from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
-from upframe.systems.components import check_files, find_folder, read_component
+from upframe.systems.components import (
+    check_files,
+    describe_component,
+    find_folder,
+    read_component,
+)
 from upframe.systems.latents import encode, fill
 from upframe.systems.liftvsr_components import (
     check_components,
@@ -371,6 +376,27 @@ class LiftVSR(nn.Module):
         system = cls(pixart, vae, config, load_file(folder / PROMPT)["prompt"])
         fill_added(system.transformer, load_file(folder / ADDED))
         return system.eval()
+
+    @classmethod
+    def on_meta(cls, folder: Path, dtype: torch.dtype = torch.float32) -> LiftVSR:
+        """The system without weights, to plan its memory; configurations are read
+        alone.
+
+        Args:
+            folder: that :meth:`save_pretrained` wrote; files need not match their pins.
+            dtype: of the weights.
+
+        Raises:
+            WeightsError: a configuration is missing or makes no sense.
+        """
+        config = read_config(folder / CONFIG)
+        pixart = describe_component(
+            PixArtTransformer2DModel, folder, "transformer", dtype
+        )
+        vae = describe_component(AutoencoderKL, folder, "vae", dtype)
+        prompt = load_file(folder / PROMPT)["prompt"].to("meta")
+        with torch.device("meta"):
+            return cls(pixart, vae, config, prompt).eval()
 
     def save_pretrained(self, folder: Path) -> None:
         """Write components, what was added, and ``liftvsr.json`` with their SHA-256.

@@ -15,9 +15,11 @@ from upframe.weights.detector import Detector, Needs
 if TYPE_CHECKING:
     from torch import nn
 
+    from upframe.systems.ultravsr import UltraVSR
+
 _SIDE = 32
 """Pixels of the clip on which needs are measured."""
-_BASE_BYTES = 384 * 2**20
+BASE_BYTES = 384 * 2**20
 """What torch and diffusers take; measured: 474 MiB with the engine, 63 without."""
 _OVERLAP = 32
 """Input pixels that UltraVSR's tiles share."""
@@ -38,18 +40,29 @@ def _build(system: str, config: Mapping[str, Any]) -> nn.Module:
 def _ultravsr_needs(config: Mapping[str, Any]) -> Needs:
     import torch
 
-    from upframe.nn.rts import RecurrentTemporalShift
     from upframe.systems.nano import build_ultravsr
-    from upframe.systems.ultravsr import OPENING
 
     with torch.device("meta"):
         model = build_ultravsr(config)
+    return ultravsr_needs(model, *_measured("ultravsr", config, frames=3))
+
+
+def ultravsr_needs(model: UltraVSR, size: int, work: float) -> Needs:
+    """Of an UltraVSR of any size.
+
+    Args:
+        model: may be on the meta device.
+        size: bytes per input pixel.
+        work: GFLOPs per million input pixels and frame.
+    """
+    from upframe.nn.rts import RecurrentTemporalShift
+    from upframe.systems.ultravsr import OPENING
+
     shifts = [m for m in model.modules() if isinstance(m, RecurrentTemporalShift)]
     # as far as it looks, and as many frames as the estimator wants to see
     context = max(sum(shift.reach for shift in shifts), OPENING - 1)
     # a tile is a whole number of latents, and those halve at each level of the UNet
     levels = len(model.unet.config.block_out_channels)
-    size, work = _measured("ultravsr", config, frames=3)
     return Needs(
         multiple=model.factor // model.scale * 2 ** (levels - 1),
         min_size=1,
@@ -60,7 +73,7 @@ def _ultravsr_needs(config: Mapping[str, Any]) -> Needs:
         lookahead=context,
         seeded=True,
         tiling="own",
-        base_bytes=_BASE_BYTES,
+        base_bytes=BASE_BYTES,
     )
 
 
@@ -70,7 +83,7 @@ def _oasis_needs(config: Mapping[str, Any]) -> Needs:
     cut = OASISSizes.model_validate(dict(config)).chunking
     size, work = _measured("oasis", config, frames=cut.length)
     context = cut.context + cut.blend
-    return _whole(size, work, context=context, lookahead=context, seeded=True)
+    return whole_needs(size, work, context=context, lookahead=context, seeded=True)
 
 
 def _liftvsr_needs(config: Mapping[str, Any]) -> Needs:
@@ -78,15 +91,15 @@ def _liftvsr_needs(config: Mapping[str, Any]) -> Needs:
 
     segment = LiftVSRSizes.model_validate(dict(config)).liftvsr.segment
     size, work = _measured("liftvsr", config, frames=segment)
-    return _whole(size, work, segment=segment, seeded=True)
+    return whole_needs(size, work, segment=segment, seeded=True)
 
 
 def _patchscaler_needs(config: Mapping[str, Any]) -> Needs:
     size, work = _measured("patchscaler", config, frames=1)
-    return _whole(size, work, masked=True, seeded=True)
+    return whole_needs(size, work, masked=True, seeded=True)
 
 
-def _whole(size: int, work: float, **more: Any) -> Needs:
+def whole_needs(size: int, work: float, **more: Any) -> Needs:
     """Of systems that see a frame as a whole and pad it themselves."""
     return Needs(
         multiple=1,
@@ -95,7 +108,7 @@ def _whole(size: int, work: float, **more: Any) -> Needs:
         bytes_per_pixel=size,
         gflops_per_megapixel=work,
         tiling="none",
-        base_bytes=_BASE_BYTES,
+        base_bytes=BASE_BYTES,
         **more,
     )
 

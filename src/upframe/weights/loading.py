@@ -22,16 +22,10 @@ try:
     from torch import Tensor, nn
 
     from upframe.weights.checkpoints import read_checkpoint
+    from upframe.weights.folders import describe_folder, find_system, load_folder
 except ImportError as error:
     raise MissingExtraError("Loading weights as a network", "torch") from error
 
-_COMPONENTS = {
-    "oasis.json": "upframe.systems.oasis.OASIS.from_pretrained",
-    "liftvsr.json": "upframe.systems.liftvsr.LiftVSR.from_pretrained",
-    "unet": "upframe.weights.ultravsr.from_pretrained",
-    "transformer": "OASIS.from_wan or LiftVSR.from_pixart of upframe.systems",
-}
-"""What lies in folders of full-size systems, and what loads them."""
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -56,6 +50,7 @@ def load(
         name_or_path: name of a bundled model or preset, or a ``.pth``, ``.pt`` or
             ``.safetensors`` file. A file's system and size are found from its keys and
             shapes; its state dict may be bare or wrapped as training frameworks do.
+            Or the folder of a diffusion system (`upframe.weights.folders`).
         device: where the network is put.
         dtype: its floating-point type; None for float32.
 
@@ -67,10 +62,12 @@ def load(
         UsageError: there is no such model, or no such device.
         WeightsError: the file is missing, damaged, unsafe, or of no known system.
     """
-    weights = _named(str(name_or_path)) or _from_file(Path(name_or_path))
     target = _device(device)
     if dtype is not None and not dtype.is_floating_point:
         raise UsageError(f"A network cannot be of type {dtype}.", "Use torch.float32.")
+    if _is_folder(name_or_path):
+        return load_folder(Path(name_or_path), dtype or torch.float32).to(target)
+    weights = _named(str(name_or_path)) or _from_file(Path(name_or_path))
     # the random weights that are about to be replaced leave the seed alone
     with torch.random.fork_rng(devices=[]):
         network = weights.detector.build(weights.config)
@@ -79,7 +76,7 @@ def load(
 
 
 def describe_file(path: str | Path) -> ModelCard:
-    """The card of a user's weight file, as far as the file tells.
+    """The card of a user's weight file or folder, as far as it tells.
 
     Args:
         path: as in :func:`load`.
@@ -92,6 +89,8 @@ def describe_file(path: str | Path) -> ModelCard:
         WeightsError: as :func:`load`.
     """
     path = Path(path)
+    if _is_folder(path):
+        return describe_folder(path)
     weights = _from_file(path)
     detector, config = weights.detector, dict(weights.config)
     shapes = _shapes(weights.state)
@@ -139,7 +138,7 @@ def _named(name: str) -> _Weights | None:
 
 
 def _from_file(path: Path) -> _Weights:
-    _refuse_components(path)
+    _refuse_raw_components(path)
     checkpoint = read_checkpoint(path)
     shapes = _shapes(checkpoint.state)
     named = checkpoint.system
@@ -162,19 +161,24 @@ def _from_file(path: Path) -> _Weights:
     return _fitting(path, detector, config, checkpoint.state)
 
 
-def _refuse_components(path: Path) -> None:
-    """Say how to load a folder that holds the parts of a diffusion system.
+def _is_folder(path: str | Path) -> bool:
+    return Path(path).is_dir() and find_system(Path(path)) is not None
+
+
+def _refuse_raw_components(path: Path) -> None:
+    """Say what to do with the folder of a model that a system can be made of.
 
     Raises:
         WeightsError: it is one.
     """
-    for mark, function in _COMPONENTS.items():
-        if (path / mark).exists():
-            raise WeightsError(
-                f"{path} is a folder with the components of a diffusion system, not a "
-                "weight file.",
-                f"Load it in Python, with {function}.",
-            )
+    if (path / "transformer").exists():
+        raise WeightsError(
+            f"{path} is a folder with the components of a model that restores nothing "
+            "by itself.",
+            "Make a system of it in Python, with OASIS.from_wan or LiftVSR.from_pixart "
+            "of upframe.systems, train it, and name the folder that its "
+            "save_pretrained wrote.",
+        )
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
