@@ -18,6 +18,7 @@ from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge
 from upframe.systems.latents import encode, fill
 from upframe.systems.nano import TIMESTEPS, UltraVSRSizes
+from upframe.training.tasks.stages import part_of
 from upframe.training.tasks.ultravsr import PriorTask
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -83,9 +84,9 @@ class PriorRestorer(nn.Module):
 
 
 def load_prior(path: Path) -> PriorTask:
-    """A trained prior from the checkpoint of its recipe; the autoencoder that the
-    recipe names must be there, too."""
+    """A trained prior from the checkpoint of its recipe, with or without the
+    autoencoder, whose file the recipe names."""
     checkpoint = read_checkpoint(path)
     prior = PriorTask(**checkpoint.declared)
-    prior.load_state_dict(checkpoint.state)
+    prior.unet.load_state_dict(part_of(checkpoint.state, "unet."))
     return prior.eval()

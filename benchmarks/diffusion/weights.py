@@ -1,7 +1,7 @@
 """Where the weights of a claim come from: those that ship, and those to compare with.
 
 What a system is compared with does not ship. It is trained by the recipe of the system
-with a setting changed, and stays in ``runs``.
+with a setting changed, and stays in ``runs``; the prior is in ``recipes/checkpoints``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from upframe.weights.checkpoints import read_checkpoint, read_content
 from upframe.weights.detection import by_name
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "recipes" / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Weights:
         """The name of a model that ships, or a weight file.
 
         First what was given, then what ships, then ``RUN.safetensors`` and
-        ``last.ckpt`` in the folders of the runs.
+        ``last.ckpt`` in the folders of the runs, then what the repository keeps.
 
         Raises:
             WeightsError: there are none.
@@ -94,6 +95,8 @@ class Weights:
             for file in (f"{run}.safetensors", "last.ckpt"):
                 if (self._runs / run / file).is_file():
                     return str(self._runs / run / file)
+        if (KEPT / f"{name}.ckpt").is_file():
+            return str(KEPT / f"{name}.ckpt")
         raise WeightsError(
             f"There are no weights of {name}.",
             f"Train them: upframe train {origin.train}; or give --weights {name}=FILE.",
