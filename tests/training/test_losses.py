@@ -88,6 +88,24 @@ def test_lpips_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
         PerceptualDistance(tmp_path / FILE, {"conv1_2": 1.0})
 
 
+def test_lpips_of_pictures_that_move(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = AlexLayers()
+    for weight in network.weights():
+        torch.nn.init.uniform_(weight)
+    save_file(network.state_dict(), tmp_path / FILE)
+    still = LPIPSDistance(tmp_path / FILE)
+    moved = LPIPSDistance(tmp_path / FILE, shift=1)
+    a, b = _pictures(1)
+    want = {
+        round(float(still(a[..., y:, x:], b[..., y:, x:])), 5)
+        for y in range(2)
+        for x in range(2)
+    }
+    assert len(want) == 4
+    assert {round(float(moved(a, b)), 5) for _ in range(60)} == want
+
+
 def test_dists_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = VGGStages()

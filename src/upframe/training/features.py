@@ -47,20 +47,27 @@ def _fill(
 
 
 class LPIPSDistance(nn.Module):
-    """LPIPS (AlexNet, version 0.1), mean over the batch."""
+    """LPIPS (AlexNet, version 0.1), mean over the batch.
 
-    def __init__(self, weights: Path) -> None:
-        """Read the weights.
+    Args:
+        weights: of AlexNet and of LPIPS.
+        shift: the most rows and columns that are cut off first, drawn in each call.
 
-        Raises:
-            WeightsError: if the file cannot be read or is of another network.
-        """
+    Raises:
+        WeightsError: if the file cannot be read or is of another network.
+    """
+
+    def __init__(self, weights: Path, shift: int = 0) -> None:
         super().__init__()
         self.network = AlexLayers()
+        self.shift = shift
         _fill(self.network, weights, "LPIPS (alex, v0.1)", ("features.", "lin"))
 
     def forward(self, result: Tensor, target: Tensor) -> Tensor:
         """Two (B, 3, h, w) in [0, 1], sides of 32 and more, to a number."""
+        if self.shift:
+            down, right = torch.randint(self.shift + 1, (2,)).tolist()
+            result, target = result[..., down:, right:], target[..., down:, right:]
         ours = self.network(result * 2 - 1)
         with torch.no_grad():
             theirs = self.network(target * 2 - 1)

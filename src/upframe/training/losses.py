@@ -59,7 +59,7 @@ class Losses:
             if isinstance(config, PixelLoss):
                 distance = _PIXELS[config.name]
             elif isinstance(config, LPIPSLoss):
-                distance = LPIPSDistance(config.weights).to(device)
+                distance = LPIPSDistance(config.weights, config.shift).to(device)
             elif isinstance(config, DISTSLoss):
                 distance = DISTSDistance(config.weights, config.pictures).to(device)
             elif isinstance(config, PerceptualLoss):

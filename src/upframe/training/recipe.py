@@ -111,6 +111,10 @@ class LPIPSLoss(_Strict):
     """Factor in the sum of losses."""
     weights: Path
     """File of the weights; docs/metrics.md says where it comes from."""
+    shift: int = Field(0, ge=0, le=16)
+    """Rows and columns, up to this many and drawn anew each step, that are cut off
+    first. AlexNet begins with steps of 4 pixels; a network whose last layer makes
+    squares of as many learns to please it by hatching them, unless they move."""
 
 
 class DISTSLoss(_Strict):
