@@ -131,6 +131,18 @@ def test_restoring_learns(
             assert not torch.equal(value, before[name]), name
 
 
+def test_temporal_modules_alone(files: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    task = UltraVSRTask(**files, spatial=False, warp_weight=1.0)
+    before = {k: v.clone() for k, v in task.state_dict().items()}
+    first, last = means(learn(task, *clips(), 24))
+    assert last < first
+    for name, value in task.state_dict().items():
+        changed = not torch.equal(value, before[name])
+        assert changed == is_temporal(name) or not changed, name
+    assert any(not torch.equal(v, before[k]) for k, v in task.state_dict().items())
+
+
 def test_lora_trains_fewer_weights_than_there_are(files: dict[str, str]) -> None:
     counts = []
     for rank in (None, 1):

@@ -175,6 +175,8 @@ class UltraVSRTask(nn.Module):
         estimator: checkpoint of an `EstimatorTask`.
         rank: of the LoRA in UNet and encoder; None to train all their weights.
         rts: whether temporal modules are trained; else they have no effect.
+        spatial: whether anything else is trained; else all looks at single frames as it
+            did before, and what temporal modules bring can be told.
         decoder: whether the decoder's own weights are trained, too.
         colours: correction of the shipped system's pictures; see `UltraVSR`.
         latent_weight: of the difference of latents.
@@ -198,6 +200,7 @@ class UltraVSRTask(nn.Module):
         *,
         rank: int | None = None,
         rts: bool = True,
+        spatial: bool = True,
         decoder: bool = False,
         colours: str = "wavelet",
         latent_weight: float = 1.0,
@@ -240,10 +243,14 @@ class UltraVSRTask(nn.Module):
         self.latent_weight = latent_weight
         self.change_weight = change_weight
         self.warp_weight = warp_weight
-        self._choose(rank, rts, decoder)
+        if spatial:
+            self._choose(rank, decoder)
+        for name, parameter in self.network.named_parameters():
+            if is_temporal(name):
+                parameter.requires_grad_(rts)
 
-    def _choose(self, rank: int | None, rts: bool, decoder: bool) -> None:
-        """What is trained."""
+    def _choose(self, rank: int | None, decoder: bool) -> None:
+        """What is trained beside temporal modules."""
         network = self.network
         if rank is None:
             network.unet.requires_grad_(True)
@@ -252,9 +259,6 @@ class UltraVSRTask(nn.Module):
             prepare_training(network.unet, network.vae, rank)
         if decoder:
             network.vae.decoder.requires_grad_(True)
-        for name, parameter in network.named_parameters():
-            if is_temporal(name):
-                parameter.requires_grad_(rts)
 
     def learn(self, low: Tensor, high: Tensor) -> Response:
         """The restored clips, and losses of latents; outside of training, of the whole
