@@ -16,7 +16,7 @@ from upframe.evaluation.bench import time_in_turns
 
 
 def temporal_modules(bench: Bench) -> Finding:
-    """RTS lowers warping error against the same training without it."""
+    """RTS lowers warping error against the same weights trained without it."""
     rows = {}
     for label, name in (
         ("with RTS", "ultravsr-nano"),
@@ -27,8 +27,8 @@ def temporal_modules(bench: Bench) -> Finding:
     column = "E\\*warp"
     return Finding(
         "UltraVSR: temporal modules (RTS)",
-        f"{bench.clips}; two weight files of the same recipe, the second with "
-        "rts: false, as many steps from the same start",
+        f"{bench.clips}; the second is what the first was made of: the same weights "
+        "of everything else, to which training added the temporal modules alone",
         rows,
         [below(column, *_pair(rows, column))],
     )

@@ -43,7 +43,7 @@ def _origin(name: str, recipe: str, changed: str = "") -> Origin:
 
 ORIGINS: Mapping[str, Origin] = {
     "ultravsr-nano": _origin("ultravsr-nano", "ultravsr-nano"),
-    "ultravsr-nano-still": _origin("ultravsr-nano-still", "ultravsr-nano", "rts=false"),
+    "ultravsr-nano-still": _origin("ultravsr-nano-still", "ultravsr-nano-still"),
     "ultravsr-nano-prior": _origin("ultravsr-nano-prior", "ultravsr-nano-prior"),
     "oasis-nano": _origin("oasis-nano", "oasis-nano-routed"),
     # as many steps as the routed ones; else the stage that those started from

@@ -234,8 +234,9 @@ def test_memory(data: Path) -> None:
 def test_missing_weights_say_how_to_train_them(tmp_path: Path) -> None:
     weights = Weights(runs=tmp_path)
     recipes = Path(__file__).parents[2] / "recipes"
-    absent = ("ultravsr-nano-still", "liftvsr-nano-plain", "oasis-nano-global")
-    for name in absent:
+    with pytest.raises(WeightsError, match=r"recipes/ultravsr-nano-still\.yaml"):
+        weights.source("ultravsr-nano-still")
+    for name in ("liftvsr-nano-plain", "oasis-nano-global"):
         with pytest.raises(WeightsError) as error:
             weights.source(name)
         assert f"--set name={name}" in str(error.value)
