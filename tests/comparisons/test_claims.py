@@ -106,7 +106,7 @@ def test_scores_of_the_ground_truth_and_of_noise(data: Path) -> None:
 
 
 def test_rts(bench: Bench, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"system\.args\.rts=false"):
+    with pytest.raises(WeightsError, match=r"ultravsr-nano-still\.yaml"):
         ultravsr.temporal_modules(bench)
     other = nano_parts.save(tmp_path, "ultravsr")
     put(bench, "ultravsr-nano-still", other)
