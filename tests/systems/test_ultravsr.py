@@ -192,12 +192,17 @@ def test_maps_of_the_small_system_keep_channels_last() -> None:
     def look(name: str, out: Tensor) -> None:
         layouts[name] = out.is_contiguous(memory_format=torch.channels_last)
 
+    looked_at = set()
     for name, layer in model.named_modules():
         if isinstance(layer, torch.nn.Conv2d) and "estimator" not in name:
             layer.register_forward_hook(lambda _, __, out, name=name: look(name, out))
+            looked_at.add(name)
     with torch.no_grad():
         model(clip(3, 12, 16), HALF)
-    assert len(layouts) > 50
+    # temporal modules compute some of theirs by hand, from parts of the weights
+    own = {name for name in looked_at if "RTS" not in name}
+    assert own <= layouts.keys()
+    assert {name.split(".")[0] for name in own} == {"unet", "vae"}
     assert all(layouts.values())
 
 
