@@ -18,9 +18,8 @@ from statistics import fmean
 
 import torch
 from benchmarks.diffusion.footage import read_footage, restored
-from benchmarks.diffusion.weights import from_checkpoint
+from benchmarks.diffusion.weights import Weights
 
-import upframe
 from upframe.errors import UpframeError
 from upframe.metrics.files import find_file
 from upframe.metrics.lpips import FILE
@@ -45,9 +44,7 @@ def main() -> None:
         print("| | " + " | ".join(map(str, CUTS)) + " | 0 lower by |")
         print("| --- |" + " ---: |" * (len(CUTS) + 1))
         for name in options.models:
-            path = Path(name)
-            known = path.suffix == ".ckpt" and path.is_file()
-            network = from_checkpoint(path) if known else upframe.load(name)
+            network = Weights({name: name}).network(name)
             pairs = [
                 [torch.from_numpy(x).permute(0, 3, 1, 2) / 255 for x in each]
                 for each in ((restored(network, one), one.high) for one in footage)

@@ -47,6 +47,15 @@ def _gan(**settings: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _save_alex(folder: Path) -> None:
+    """Random weights of LPIPS."""
+    torch.manual_seed(0)
+    network = AlexLayers()
+    for weight in network.weights():
+        torch.nn.init.uniform_(weight)
+    save_file(network.state_dict(), folder / FILE)
+
+
 def test_a_list_of_losses_is_their_weighted_sum() -> None:
     a, b = _pictures(2)
     configs = [
@@ -65,11 +74,7 @@ def test_a_list_of_losses_is_their_weighted_sum() -> None:
 
 
 def test_lpips_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = AlexLayers()
-    for weight in network.weights():
-        torch.nn.init.uniform_(weight)
-    save_file(network.state_dict(), tmp_path / FILE)
+    _save_alex(tmp_path)
     loss = LPIPSDistance(tmp_path / FILE)
     a, b = ((x * 255).round() / 255 for x in _pictures(2))
     metric = LPIPS(tmp_path)
@@ -89,11 +94,7 @@ def test_lpips_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
 
 
 def test_lpips_of_pictures_that_move(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = AlexLayers()
-    for weight in network.weights():
-        torch.nn.init.uniform_(weight)
-    save_file(network.state_dict(), tmp_path / FILE)
+    _save_alex(tmp_path)
     still = LPIPSDistance(tmp_path / FILE)
     moved = LPIPSDistance(tmp_path / FILE, shift=1)
     a, b = _pictures(1)

@@ -104,11 +104,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        inner = self.conv1(F.silu(x))
+        inner: Tensor = self.conv1(F.silu(x))
         # what nobody else looks at may be changed in place, which is faster
-        inner = F.silu(inner, inplace=not torch.is_grad_enabled())
-        out: Tensor = self.conv2(inner)
-        return x + out if torch.is_grad_enabled() else out.add_(x)
+        ours = not torch.is_grad_enabled()
+        out: Tensor = self.conv2(F.silu(inner, inplace=ours))
+        return out.add_(x) if ours else out + x
 
 
 def _blocks(channels: int, count: int) -> list[nn.Module]:
