@@ -114,7 +114,7 @@ def test_real_footage_is_run_and_timed_but_not_scored(clips: Path) -> None:
         assert report.ms_per_frame > 0
     with pytest.raises(UsageError, match="no ground truth for psnr") as caught:
         evaluate(model="lanczos", data=clips, protocol="real", metrics=["psnr"])
-    assert "niqe, ewarp" in str(caught.value)
+    assert "checkerboard, niqe, ewarp" in str(caught.value)
 
 
 def test_clips_may_lie_in_folders_of_folders(clips: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from material import reference
 from upframe.degradations.bicubic import to_uint8
 from upframe.errors import InputError, UsageError, WeightsError
 from upframe.evaluation.evaluate import evaluate
+from upframe.evaluation.metrics import METRICS, choose_metrics
 from upframe.evaluation.protocols import PROTOCOLS, find_protocol
-from upframe.evaluation.scoring import METRICS, Scoring, choose_metrics, mean
+from upframe.evaluation.scoring import Scoring, mean
 from upframe.metrics import lpips, psnr
 from upframe.metrics.flow import farneback
 from upframe.metrics.temporal import tof, warping_error
@@ -57,9 +59,9 @@ def test_each_protocol_has_the_metrics_that_apply() -> None:
     for name, rules in PROTOCOLS.items():
         fitting = [m.name for m in METRICS.values() if m.applies(rules)]
         assert fitting == {
-            "sisr": ["psnr", "ssim", "lpips", "dists", "niqe"],
-            "vimeo90k": ["psnr", "ssim", "lpips", "dists", "niqe"],
-            "real": ["niqe", "ewarp"],
+            "sisr": list(METRICS)[: list(METRICS).index("tof")],
+            "vimeo90k": list(METRICS)[: list(METRICS).index("tof")],
+            "real": ["checkerboard", "niqe", "ewarp"],
         }.get(name, list(METRICS))
         assert choose_metrics(rules, fitting) == tuple(fitting)
     assert choose_metrics(find_protocol("vid4"), None) == ("psnr", "ssim")
@@ -87,6 +89,38 @@ def test_scores_of_a_clip_by_hand(weights: Path) -> None:
     assert clip.values["ewarp"] == pytest.approx(
         [warping_error(*a, farneback(*b), farneback(*b[::-1])) for a, b in pairs]
     )
+
+
+def test_perceptual_distances_are_means_over_phases(weights: Path) -> None:
+    result, truth = _frames(2)
+    metric = lpips.LPIPS(weights)
+    crops = [metric(result, truth, crop=crop) for crop in (4, 6)]
+    assert crops[0] != crops[1]
+    rules = replace(find_protocol("vid4"), crop="scale", phases=2)
+    scoring = Scoring(("lpips",), rules, 4, weights)
+    clip = scoring.clip()
+    clip.push(result, truth)
+    assert clip.values["lpips"] == pytest.approx([np.mean(crops)])
+    assert "mean over 2 crops without 4, 6 pixels" in scoring.definitions["lpips"]
+    one = Scoring(("lpips",), rules, 4, weights, phases=1).clip()
+    one.push(result, truth)
+    assert one.values["lpips"] == pytest.approx([crops[0]])
+    with pytest.raises(UsageError, match="phases must be 1 to 4, got 5"):
+        Scoring(("lpips",), rules, 4, weights, phases=5)
+
+
+def test_checkerboards_are_found_by_the_scale_of_the_model() -> None:
+    scene = _frames(1)[0]
+    grid = scene.copy()
+    grid[::3, ::3] += 8
+    for scale, raised in ((3, True), (4, False)):
+        scoring = Scoring(("checkerboard",), find_protocol("real"), scale).clip()
+        scoring.push(scene, None)
+        scoring.push(grid, None)
+        before, after = scoring.values["checkerboard"]
+        assert (after > before + 6) == raised
+    with pytest.raises(UsageError, match="not defined for models of scale 6"):
+        Scoring(("checkerboard",), find_protocol("real"), 6)
 
 
 def test_flicker_raises_the_metrics_of_time(weights: Path) -> None:

@@ -60,6 +60,20 @@ def test_the_border_does_not_count(network: AlexLayers) -> None:
     assert metric(framed, PICTURE, crop=4) == 0
 
 
+def test_the_mean_over_crops_is_not_blind_to_a_phase(network: AlexLayers) -> None:
+    metric = LPIPS.of(network)
+    other = np.clip(PICTURE + rng.normal(0, 20, PICTURE.shape), 0, 255).astype(np.uint8)
+    crops = [metric(other, PICTURE, crop=crop) for crop in (1, 2, 3, 4)]
+    assert len(set(crops)) == 4
+    assert metric(other, PICTURE, crop=1, phases=2) == pytest.approx(
+        np.mean([crops[0], crops[2]])
+    )
+    assert metric(other, PICTURE, crop=1, phases=4) == pytest.approx(np.mean(crops))
+    assert metric(PICTURE, PICTURE, phases=4) == 0
+    with pytest.raises(ValueError, match="phases must be 1 to 4"):
+        metric(other, PICTURE, phases=0)
+
+
 def test_layers_see_what_alexnet_sees(network: AlexLayers) -> None:
     with torch.inference_mode():
         maps = network(torch.rand(2, 3, 64, 96) * 2 - 1)

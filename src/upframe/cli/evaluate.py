@@ -11,6 +11,8 @@ import typer
 from upframe.cli import console
 from upframe.evaluation.evaluate import ClipScore
 from upframe.evaluation.evaluate import evaluate as run
+from upframe.evaluation.metrics import METRICS
+from upframe.evaluation.protocols import PROTOCOLS
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 
 
@@ -24,12 +26,12 @@ def evaluate(
             "real with <clip>/*.png, or a video."
         ),
     ],
-    protocol: Annotated[str, typer.Option(help="sisr, vid4, reds4, vimeo90k or real.")],
+    protocol: Annotated[str, typer.Option(help=f"One of {', '.join(PROTOCOLS)}.")],
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="Some of psnr,ssim,lpips,dists,niqe,tof,tlp,ewarp,vmaf; for real of "
-            "niqe,ewarp. Default: psnr,ssim."
+            help=f"Some of {','.join(METRICS)}. Default: those of the protocol's "
+            "published tables."
         ),
     ] = None,
     keep_ratio: Annotated[
@@ -66,6 +68,15 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder with the weights of lpips, dists, niqe."),
     ] = None,
+    phases: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=4,
+            help="Average lpips and dists over so many crops that differ by some "
+            "pixels. Default: the protocol's.",
+        ),
+    ] = None,
     report_folder: Annotated[
         Path | None,
         typer.Option("--report", help="Write report.md, .json and .png there."),
@@ -93,6 +104,7 @@ def evaluate(
         runtime=runtime,
         threads=threads,
         metric_weights=metric_weights,
+        phases=phases,
         low=low,
         meta=meta,
         chunk_frames=chunk_frames,

@@ -30,8 +30,9 @@ from upframe.degradations.bicubic import to_uint8
 from upframe.engine.models import Model, resolve_model, whole_segments
 from upframe.errors import InputError, RuntimeFailure, UsageError
 from upframe.evaluation.clips import find_clips, missing_clips
+from upframe.evaluation.metrics import choose_metrics
 from upframe.evaluation.protocols import find_protocol
-from upframe.evaluation.scoring import ClipScoring, Scoring, choose_metrics, mean
+from upframe.evaluation.scoring import ClipScoring, Scoring, mean
 from upframe.planning.chunks import Chunk, chunks_of
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.runtimes.base import ContinuedSession, FloatFrame, Runtime, State
@@ -104,6 +105,7 @@ def evaluate(
     runtime: str = "auto",
     threads: int | None = None,
     metric_weights: Path | str | None = None,
+    phases: int | None = None,
     low: Path | str | None = None,
     meta: Path | str | None = None,
     chunk_frames: int = DEFAULT_CHUNK_LENGTH,
@@ -120,7 +122,7 @@ def evaluate(
             them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
             ``lq/<clip>/`` or ``<clip>/``, or a video.
         protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k`` or ``real``.
-        metrics: names of :data:`upframe.evaluation.scoring.METRICS`; None for ``psnr``
+        metrics: names of :data:`upframe.evaluation.metrics.METRICS`; None for ``psnr``
             (dB) and ``ssim`` (at most 1). ``real`` has ``niqe`` and ``ewarp``, and for
             None no metric: it tells the time only.
         frames: only the first frames of each clip; None for all.
@@ -129,6 +131,8 @@ def evaluate(
         threads: likewise.
         metric_weights: folder with the weights of ``lpips``, ``tlp``, ``dists`` and
             ``niqe``; None to look where :func:`upframe.metrics.files.find_file` says.
+        phases: over how many crops, 1 to 4, ``lpips`` and ``dists`` are averaged, so
+            that no pattern can hide from their strides; None for the protocol's.
         low: folder or LMDB of the low-resolution side, where ``data`` lacks it.
         meta: file that names the clips that count, as ``meta_info_*.txt`` of BasicSR.
         chunk_frames: longer clips go through models that look at several frames in
@@ -186,7 +190,11 @@ def evaluate(
     scale = runner.card.scale
     length = whole_segments(runner.card, chunk_frames)
     scoring = Scoring(
-        names, rules, scale, None if metric_weights is None else Path(metric_weights)
+        names,
+        rules,
+        scale,
+        None if metric_weights is None else Path(metric_weights),
+        phases,
     )
     timed = _Timed(runner)
     timed.warm_up(clips[0].read(0, scale)[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from upframe.errors import MissingExtraError
 from upframe.evaluation.evaluate import EvaluationReport
-from upframe.evaluation.scoring import METRICS
+from upframe.evaluation.metrics import METRICS
 
 try:
     from matplotlib.axes import Axes

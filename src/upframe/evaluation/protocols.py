@@ -33,6 +33,9 @@ class Protocol:
     """Which frames of a clip are scored; all of them go through the model."""
     has_truth: bool = True
     """Whether there is a ground truth to compare with."""
+    phases: int = 1
+    """Over how many crops LPIPS and DISTS are averaged, where the user names none
+    (:func:`upframe.metrics.phases.phase_crops`)."""
     clips: tuple[str, ...] = ()
     """The only clips that count, of those in the folder; empty for all."""
 

@@ -1,4 +1,4 @@
-"""The metrics by name: which there are, what they need, and their scores of a clip.
+"""Scores of the frames of a clip, by the metrics' names.
 
 Frames come one after another; what two metrics share, the flow of the ground truth or
 the features of LPIPS, is computed once and forgotten two frames later.
@@ -7,143 +7,36 @@ the features of LPIPS, is computed once and forgotten two frames later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from upframe.datasets.pictures import Picture
 from upframe.errors import UsageError
+from upframe.evaluation.metrics import METRICS
 from upframe.evaluation.protocols import Protocol
-from upframe.metrics import NIQE, farneback, psnr, ssim, warping_error
+from upframe.metrics import (
+    NIQE,
+    checkerboard,
+    false_texture,
+    farneback,
+    psnr,
+    ssim,
+    warping_error,
+)
+from upframe.metrics.artifacts import SCALES
 from upframe.metrics.files import fingerprint
-from upframe.metrics.flow import DESCRIPTION as FLOW
 from upframe.metrics.flow import Plane
+from upframe.metrics.phases import PHASES, phase_crops
 from upframe.metrics.temporal import flow_difference
 from upframe.metrics.vmaf import VMAF, find_ffmpeg
 
 if TYPE_CHECKING:
     from upframe.metrics.dists import DISTS
     from upframe.metrics.lpips import LPIPS
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a metric is, and when it applies."""
-
-    name: str
-    definition: str
-    """One sentence with everything that decides a score besides the protocol."""
-    needs_truth: bool = True
-    """Whether it compares with a ground truth."""
-    temporal: bool = False
-    """Whether it looks at two consecutive frames."""
-    whole_clip: bool = False
-    """Whether all frames of a clip are scored together, at its end."""
-    default: bool = False
-    """Whether it is taken where none is named: the metrics of published tables."""
-
-    def applies(self, rules: Protocol) -> bool:
-        """Whether a protocol can have it."""
-        if self.needs_truth and not rules.has_truth:
-            return False
-        clips = rules.layout == "clips" and rules.frames == "all"
-        return clips or not (self.temporal or self.whole_clip)
-
-
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("psnr", "peak signal-to-noise ratio in dB, peak 255", default=True),
-            Metric(
-                "ssim",
-                "structural similarity, Gaussian window 11x11 with sigma 1.5",
-                default=True,
-            ),
-            Metric(
-                "lpips",
-                "LPIPS, AlexNet, v0.1, RGB in [-1, 1], border as for psnr; smaller is "
-                "better",
-            ),
-            Metric(
-                "dists",
-                "DISTS, VGG16, RGB, not resized, border as for psnr; smaller is better",
-            ),
-            Metric(
-                "niqe",
-                "NIQE of the result as in BasicSR, Y rounded, border as wide as the "
-                "scale, blocks of 96x96; smaller is better",
-                needs_truth=False,
-            ),
-            Metric(
-                "tof",
-                "tOF of TecoGAN: mean length in pixels of the difference between the "
-                f"flows of result and gt, whole frames; {FLOW}; smaller is better",
-                temporal=True,
-            ),
-            Metric(
-                "tlp",
-                "tLP of TecoGAN, x100: difference between the LPIPS (AlexNet, v0.1) of "
-                "consecutive frames of result and gt, whole frames; smaller is better",
-                temporal=True,
-            ),
-            Metric(
-                "ewarp",
-                "E*warp of Lai et al., x1000: mean squared difference in [0, 1]² "
-                "between a frame and the next warped to it, without occlusions and "
-                "edges of motion; {source}; " + FLOW + "; smaller is better",
-                needs_truth=False,
-                temporal=True,
-            ),
-            Metric(
-                "vmaf",
-                "VMAF, the default model of ffmpeg's libvmaf (vmaf_v0.6.1: 1080p seen "
-                "from three heights), 8-bit 4:2:0 of BT.709, whole frames",
-                whole_clip=True,
-            ),
-        )
-    }
-)
-"""Metrics by name."""
-
-
-def choose_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str, ...]:
-    """Names without repetition, checked against the protocol.
-
-    Args:
-        rules: the protocol.
-        metrics: names; None for psnr and ssim, or nothing without ground truth.
-
-    Raises:
-        UsageError: there is no such metric, or it does not go with the protocol.
-    """
-    fitting = [name for name, metric in METRICS.items() if metric.applies(rules)]
-    if metrics is None:
-        return tuple(name for name in fitting if METRICS[name].default)
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise UsageError(
-            f"There is no metric {', '.join(map(repr, unknown)) or 'named'} in this "
-            "version.",
-            f"There are: {', '.join(METRICS)}.",
-        )
-    wrong = [METRICS[name] for name in metrics if name not in fitting]
-    if wrong:
-        reason = (
-            f"has no ground truth for {wrong[0].name}"
-            if wrong[0].needs_truth and not rules.has_truth
-            else f"scores single pictures, and {wrong[0].name} needs clips"
-        )
-        raise UsageError(
-            f"The protocol {rules.name} {reason}.",
-            f"For this protocol there are: {', '.join(fitting)}.",
-        )
-    return tuple(dict.fromkeys(metrics))
 
 
 class Scoring:
@@ -155,18 +48,22 @@ class Scoring:
         rules: Protocol,
         scale: int,
         weights: Path | None = None,
+        phases: int | None = None,
     ) -> None:
         """Load what the metrics need.
 
         Args:
-            names: from :func:`choose_metrics`.
+            names: from :func:`upframe.evaluation.metrics.choose_metrics`.
             rules: the protocol.
             scale: of the model.
             weights: folder of the metrics' weights; None to look where
                 :func:`upframe.metrics.files.find_file` says.
+            phases: over how many crops LPIPS and DISTS are averaged, 1 to 4; None for
+                the protocol's.
 
         Raises:
-            UsageError: VMAF is wanted and there is no ffmpeg for it.
+            UsageError: VMAF is wanted and there is no ffmpeg for it; checkerboards are
+                wanted and have no definition for the scale; ``phases`` is invalid.
             WeightsError: weights are missing or damaged.
             MissingExtraError: LPIPS or DISTS is wanted and torch is not installed.
         """
@@ -176,6 +73,17 @@ class Scoring:
             rules.border(scale),
             scale,
         )
+        self.phases = rules.phases if phases is None else phases
+        if not 1 <= self.phases <= PHASES:
+            raise UsageError(
+                f"phases must be 1 to {PHASES}, got {self.phases}.",
+                "More crops cannot differ by whole pixels of LPIPS's stride.",
+            )
+        if "checkerboard" in names and scale not in SCALES:
+            raise UsageError(
+                f"checkerboard is not defined for models of scale {scale}.",
+                f"Leave it out, or use a model of scale {SCALES[0]} to {SCALES[-1]}.",
+            )
         files = {}
         self._niqe: NIQE | None = None
         self._lpips: LPIPS | None = None
@@ -196,8 +104,9 @@ class Scoring:
         self.ffmpeg = find_ffmpeg() if "vmaf" in names else None
         """Path of the program that computes VMAF, if that is wanted."""
         source = "flow of gt" if rules.has_truth else "flow of the result itself"
+        crops = _describe_crops(self.border, self.phases)
         self.definitions: Mapping[str, str] = {
-            name: METRICS[name].definition.format(source=source)
+            name: METRICS[name].definition.format(source=source, crops=crops)
             + (f"; weights {files[name]}" if name in files else "")
             for name in names
         }
@@ -224,6 +133,14 @@ class Scoring:
     def clip(self) -> ClipScoring:
         """Scores of one clip or picture."""
         return ClipScoring(self)
+
+
+def _describe_crops(border: int, phases: int) -> str:
+    """The crops of a perceptual distance, for the printed protocol."""
+    if phases == 1:
+        return "border as for psnr"
+    borders = ", ".join(map(str, phase_crops(border, phases)))
+    return f"mean over {phases} crops without {borders} pixels on every side"
 
 
 class ClipScoring:
@@ -311,16 +228,17 @@ class _Frame:
         return metric(self.result, self.truth, channel=rules.channel, crop=rules.border)
 
     def lpips(self) -> float:
-        """Inside the protocol's border."""
-        metric, crop = self.scoring.lpips, self.scoring.border
-        if crop == 0:
+        """Inside the protocol's border, mean over the phases."""
+        metric, rules = self.scoring.lpips, self.scoring
+        if rules.border == 0 and rules.phases == 1:
             return metric.distance(self.features, self.truth_features)
-        return metric(self.result, self.truth, crop=crop)
+        crop, phases = rules.border, rules.phases
+        return metric(self.result, self.truth, crop=crop, phases=phases)
 
     def dists(self) -> float:
-        """Inside the protocol's border."""
-        crop = self.scoring.border
-        return self.scoring.dists(self.result, self.truth, crop=crop)
+        """Inside the protocol's border, mean over the phases."""
+        crop, phases = self.scoring.border, self.scoring.phases
+        return self.scoring.dists(self.result, self.truth, crop=crop, phases=phases)
 
     @cached_property
     def features(self) -> Any:
@@ -372,6 +290,8 @@ _OF_FRAMES: Mapping[str, Callable[[_Frame], float]] = {
     "ssim": lambda frame: frame.fidelity(ssim),
     "lpips": _Frame.lpips,
     "dists": _Frame.dists,
+    "checkerboard": lambda frame: checkerboard(frame.result, frame.scoring.scale),
+    "false_texture": lambda frame: false_texture(frame.result, frame.truth),
     "niqe": lambda frame: frame.scoring.niqe(frame.result, crop=frame.scoring.scale),
 }
 _OF_PAIRS: Mapping[str, Callable[[_Pair], float]] = {

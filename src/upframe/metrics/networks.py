@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from upframe.errors import WeightsError
 from upframe.metrics.files import find_file
+from upframe.metrics.phases import phase_crops
 from upframe.metrics.pictures import as_tensor
 from upframe.weights.loading import read_state
 
@@ -107,25 +108,33 @@ class NetworkMetric(ABC, Generic[Network]):
         reference: NDArray[np.uint8],
         *,
         crop: int = 0,
+        phases: int = 1,
     ) -> float:
-        """Compare two pictures.
+        """Compare two frames.
 
         Args:
             result: (H, W, 3) RGB uint8.
             reference: the same size.
             crop: pixels left out on every side.
+            phases: over how many crops the distance is averaged (:func:`phase_crops`).
 
         Returns:
             The distance, the same in both directions.
 
         Raises:
-            ValueError: as :meth:`features`, and if the sizes differ.
+            ValueError: as :meth:`features`, and if the sizes differ or ``phases`` is
+                not 1 to 4.
         """
         if result.shape != reference.shape:
             raise ValueError(f"sizes differ: {result.shape} and {reference.shape}")
-        return self.distance(
-            self.features(result, crop=crop), self.features(reference, crop=crop)
-        )
+        distances = [
+            self.distance(
+                self.features(result, crop=border),
+                self.features(reference, crop=border),
+            )
+            for border in phase_crops(crop, phases)
+        ]
+        return sum(distances) / len(distances)
 
     def _use(self, network: Network, device: str) -> None:
         self._device = device
