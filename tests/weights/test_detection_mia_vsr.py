@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from material import reference
 from upframe.errors import WeightsError
 from upframe.systems.mia_vsr import MIAVSR
 from upframe.weights.detection import by_name, detect
@@ -100,12 +99,3 @@ def test_what_fits_no_network_is_said(tmp_path: Path) -> None:
         torch.save({**state, first + key: value}, path)
         with pytest.raises(WeightsError, match=match):
             load(path)
-
-
-def test_the_authors_small_network_loads(tmp_path: Path) -> None:
-    golden = load_file(reference("golden/mia_vsr_small.safetensors"))
-    state = {k[6:]: v for k, v in golden.items() if k.startswith("state.")}
-    path = tmp_path / "w.safetensors"
-    save_file(state, path)
-    assert describe_file(path).config["heads"] == [2, 2]
-    assert isinstance(load(path), MIAVSR)
