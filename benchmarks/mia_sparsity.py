@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from upframe.systems.mia_vsr import MIAVSR
+from upframe.systems.mia_vsr.model import MIAVSR
 
 _SHORT = 2
 """Frames of the short clip."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from upframe.systems.diffusion.training import read_autoencoder
 from upframe.training.caches import open_caches
 from upframe.training.recipe import load_recipe
-from upframe.training.tasks.autoencoder import read_autoencoder
 from upframe.weights.saving import save_weights
 
 _CROPS = 256

@@ -29,10 +29,7 @@ def page() -> str:
         "Every module, by room; [architecture.md](architecture.md) says how they work "
         "together.",
     ]
-    rooms = [
-        source,
-        *sorted(p for p in source.iterdir() if (p / "__init__.py").exists()),
-    ]
+    rooms = sorted(p.parent for p in source.rglob("__init__.py"))
     for room in rooms:
         lines += ["", f"## `{room.relative_to(source.parent).as_posix()}/`", ""]
         for path in sorted(room.glob("*.py")):

@@ -20,7 +20,7 @@ from shipping import FIDELITY, RESTORATION, entry, put
 from upframe.engine.models import Model
 from upframe.evaluation.evaluate import evaluate
 from upframe.export.onnx import export_recurrent
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.weights.card import ModelCard
 from upframe.weights.index import find_card, weight_files
 from upframe.weights.loading import load

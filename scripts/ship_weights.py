@@ -34,8 +34,8 @@ from shipping import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from upframe.export.onnx import OnnxExport, export_onnx, export_recurrent
-from upframe.systems.ditn import DITN
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.ditn.model import DITN
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.training.recipe import load_recipe
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import describe_file, load

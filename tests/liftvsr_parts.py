@@ -8,9 +8,9 @@ import torch
 from diffusers import AutoencoderKL, PixArtTransformer2DModel
 from torch import Tensor, nn
 
-from upframe.systems.liftvsr import LiftVSR
-from upframe.systems.liftvsr_files import LiftVSRConfig
-from upframe.systems.liftvsr_transformer import LiftTransformer
+from upframe.systems.liftvsr.files import LiftVSRConfig
+from upframe.systems.liftvsr.model import LiftVSR
+from upframe.systems.liftvsr.transformer import LiftTransformer
 
 HEADS, LAYERS, CHANNELS, PATCH = 2, 3, 24, 2
 

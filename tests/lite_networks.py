@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 
 
 def lite(use_mask: bool = False, seed: int = 0, **arguments: object) -> MIAVSRLite:

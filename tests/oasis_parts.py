@@ -6,10 +6,10 @@ import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from torch import Tensor, nn
 
-from upframe.nn.head_routing import LayerRouting, Routing
-from upframe.nn.routed_attention import HeadKind
-from upframe.systems.oasis import OASIS, OasisConfig
-from upframe.systems.oasis_attention import architecture
+from upframe.systems.oasis.attention import architecture
+from upframe.systems.oasis.head_routing import LayerRouting, Routing
+from upframe.systems.oasis.model import OASIS, OasisConfig
+from upframe.systems.oasis.routed_attention import HeadKind
 
 HEADS, LAYERS = 3, 2
 

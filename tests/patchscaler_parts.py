@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.patchscaler import PatchScaler, PatchScalerConfig, Sizes
-from upframe.systems.patchscaler_sampling import Group, Grouping
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.patchscaler.model import PatchScaler, PatchScalerConfig, Sizes
+from upframe.systems.patchscaler.sampling import Group, Grouping
 
 GROUPING = Grouping((Group(100, 1), Group(400, 2), Group(700, 4)))
 SIZES = Sizes(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from upframe.systems.ultravsr_adapters import prepare_training, trainable
-from upframe.systems.ultravsr_backbones import place_in_unet, place_in_vae
+from upframe.systems.ultravsr.adapters import prepare_training, trainable
+from upframe.systems.ultravsr.backbones import place_in_unet, place_in_vae
 
 TEXT_WIDTH = 12
 

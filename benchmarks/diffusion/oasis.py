@@ -14,8 +14,8 @@ from benchmarks.diffusion.footage import restored
 from benchmarks.routing.__main__ import draw, exponents, in_turns, kinds
 from torch import Tensor
 
-from upframe.nn.head_routing import Routing
-from upframe.nn.routed_attention import (
+from upframe.systems.oasis.head_routing import Routing
+from upframe.systems.oasis.routed_attention import (
     Grid,
     HeadKind,
     Window,

@@ -14,7 +14,7 @@ from benchmarks.diffusion.footage import Footage, Pictures, as_pictures
 
 from upframe.errors import WeightsError
 from upframe.evaluation.bench import time_in_turns
-from upframe.systems.patchscaler import Options, Session
+from upframe.systems.patchscaler.model import Options, Session
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge
-from upframe.systems.latents import encode, fill
-from upframe.systems.nano import TIMESTEPS, UltraVSRSizes
-from upframe.training.tasks.stages import part_of
-from upframe.training.tasks.ultravsr import PriorTask
+from upframe.systems.diffusion.latents import encode, fill
+from upframe.systems.diffusion.nano import TIMESTEPS, UltraVSRSizes
+from upframe.systems.ultravsr.training.tasks import PriorTask
+from upframe.training.stages import part_of
 from upframe.weights.checkpoints import read_checkpoint
 
 STEPS = 20

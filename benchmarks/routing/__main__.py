@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upframe.nn.routed_attention import (
+from upframe.systems.oasis.routed_attention import (
     Grid,
     HeadKind,
     Window,

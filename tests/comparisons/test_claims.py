@@ -146,7 +146,7 @@ def test_routing(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def architecture_of(gone: Path, folder: Path) -> str:
     import upframe
-    from upframe.systems.oasis_attention import architecture
+    from upframe.systems.oasis.attention import architecture
 
     file = folder / "runs" / "oasis-nano-global" / "oasis-nano-global.safetensors"
     assert not gone.exists()

@@ -20,7 +20,7 @@ from e2e_support import (  # noqa: E402
 from lite_networks import lite  # noqa: E402
 from media_factory import describe, write_clip  # noqa: E402
 from upframe.media.source import FileSource  # noqa: E402
-from upframe.systems.mia_vsr import MIAVSR  # noqa: E402
+from upframe.systems.mia_vsr.model import MIAVSR  # noqa: E402
 
 FRAMES = 30
 

@@ -15,9 +15,9 @@ import oasis_parts as parts
 from upframe.cli.main import main
 from upframe.errors import InputError, UsageError
 from upframe.evaluation.calibration import calibrate
-from upframe.nn.head_routing import Routing
-from upframe.systems.oasis import OASIS
-from upframe.systems.oasis_attention import RoutedProcessor, attention_weights
+from upframe.systems.oasis.attention import RoutedProcessor, attention_weights
+from upframe.systems.oasis.head_routing import Routing
+from upframe.systems.oasis.model import OASIS
 from upframe.weights.loading import load
 
 

@@ -14,7 +14,7 @@ import upframe
 from upframe.errors import OutputError
 from upframe.export import onnx as exporter
 from upframe.export.onnx import export_model, export_onnx
-from upframe.systems.ditn import DITN
+from upframe.systems.ditn.model import DITN
 from upframe.weights.index import find_card, weight_files
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from golden.fixtures import Fixture, limit, sampled
-from upframe.systems.ditn import DITN
+from upframe.systems.ditn.model import DITN
 
 FIXTURE = Fixture("ditn_real")
 CASES = [name for name in FIXTURE.cases if name != "layer_norm"]

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from golden.fixtures import Fixture, limit, names_sha256, sampled
-from upframe.systems.mia_vsr import MIAVSR
+from upframe.systems.mia_vsr.model import MIAVSR
 from upframe.weights.loading import describe_file, load
 
 FIXTURE = Fixture("mia_vsr")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from golden.fixtures import Fixture, limit
-from upframe.systems.ultravsr import RecurrentTemporalShift, RTSConv
+from upframe.systems.ultravsr.model import RecurrentTemporalShift, RTSConv
 
 FIXTURE = Fixture("ultravsr_rts")
 CASES = list(FIXTURE.cases)

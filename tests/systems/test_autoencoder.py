@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from upframe.systems.autoencoder import (
+from upframe.systems.diffusion.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     Posterior,

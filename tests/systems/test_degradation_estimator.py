@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from upframe.errors import UpframeError
-from upframe.systems.degradation_estimator import ClipIQA, DegradationEstimator
+from upframe.systems.ultravsr.degradation_estimator import ClipIQA, DegradationEstimator
 
 
 def test_any_size_gives_one_number_per_picture() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upframe.systems.ditn import DITN
+from upframe.systems.ditn.model import DITN
 
 
 @pytest.mark.parametrize(

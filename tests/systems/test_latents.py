@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.latents import decode, encode, fill, trim
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.diffusion.latents import decode, encode, fill, trim
 
 FACTOR, SCALING = 4, 0.25
 

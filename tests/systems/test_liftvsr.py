@@ -12,15 +12,15 @@ from torch import Tensor
 
 import liftvsr_parts as parts
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
-from upframe.systems.components import file_sha256
-from upframe.systems.liftvsr import LiftVSR
-from upframe.systems.liftvsr_components import (
+from upframe.systems.diffusion.components import file_sha256
+from upframe.systems.liftvsr.components import (
     PIXART_XL_2,
     fill_added,
     sampling_times,
 )
-from upframe.systems.liftvsr_files import ADDED, CONFIG, LiftVSRConfig
-from upframe.systems.liftvsr_transformer import LiftTransformer, noise_levels
+from upframe.systems.liftvsr.files import ADDED, CONFIG, LiftVSRConfig
+from upframe.systems.liftvsr.model import LiftVSR
+from upframe.systems.liftvsr.transformer import LiftTransformer, noise_levels
 
 # diffusers' sampler on NumPy 2
 pytestmark = pytest.mark.filterwarnings(

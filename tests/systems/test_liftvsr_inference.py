@@ -11,8 +11,8 @@ from torch import Tensor
 
 import liftvsr_parts as parts
 from upframe.errors import UsageError
-from upframe.systems.liftvsr_inference import Options, Session
-from upframe.systems.live_memory import live_bytes
+from upframe.systems.diffusion.live_memory import live_bytes
+from upframe.systems.liftvsr.stream import Options, Session
 
 # diffusers' sampler on NumPy 2
 pytestmark = pytest.mark.filterwarnings(

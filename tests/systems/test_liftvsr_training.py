@@ -6,7 +6,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 import liftvsr_parts as parts
-from upframe.systems.liftvsr_training import draw_times, noise_loss
+from upframe.systems.liftvsr.training.objective import draw_times, noise_loss
 
 ALPHAS = DPMSolverMultistepScheduler().alphas_cumprod
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from upframe.errors import UsageError
 from upframe.nn.flow import SpyNet
-from upframe.nn.sparse_attention import augment
-from upframe.nn.windows import Windows
-from upframe.systems.mia_vsr import MIAVSR
-from upframe.systems.mia_vsr_block import AdaptiveMask, Block, choose
+from upframe.systems.mia_vsr.block import AdaptiveMask, Block, choose
+from upframe.systems.mia_vsr.model import MIAVSR
+from upframe.systems.mia_vsr.sparse_attention import augment
+from upframe.systems.mia_vsr.windows import Windows
 
 
 class _Drift(nn.Module):

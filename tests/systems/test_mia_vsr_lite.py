@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lite_networks import clip, lite
 from upframe.errors import UsageError
-from upframe.nn.motion import aligned_rows, patch_motion, take
 from upframe.nn.resize import imresize
-from upframe.systems.mia_vsr_lite import MIAVSRLite, State
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite, State
+from upframe.systems.mia_vsr_lite.motion import aligned_rows, patch_motion, take
 
 
 def _texture(h: int, w: int) -> Tensor:

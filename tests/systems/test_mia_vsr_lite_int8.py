@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from lite_networks import clip, lite
-from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.systems.mia_vsr_lite_convolutions import Convolution, Convolutions
-from upframe.systems.mia_vsr_lite_int8 import (
+from upframe.systems.mia_vsr_lite.convolutions import Convolution, Convolutions
+from upframe.systems.mia_vsr_lite.int8 import (
     Bytes,
     Int8Convolution,
     Range,
     observe,
     quantised,
 )
-from upframe.systems.mia_vsr_lite_stream import StreamStep
-from upframe.systems.mia_vsr_lite_whole import WholeStep
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+from upframe.systems.mia_vsr_lite.stream import StreamStep
+from upframe.systems.mia_vsr_lite.whole import WholeStep
 
 
 def _windows(frames: Tensor) -> list[Tensor]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lite_networks import clip, lite
-from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.systems.mia_vsr_lite_blocks import SETTLE
-from upframe.systems.mia_vsr_lite_stream import BLOCK, Outcome, StreamStep, restore
-from upframe.systems.mia_vsr_lite_whole import WholeStep
+from upframe.systems.mia_vsr_lite.blocks import SETTLE
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+from upframe.systems.mia_vsr_lite.stream import BLOCK, Outcome, StreamStep, restore
+from upframe.systems.mia_vsr_lite.whole import WholeStep
 
 
 def _windows(frames: Tensor) -> list[Tensor]:

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 
 import oasis_parts as parts
 from upframe.errors import MissingExtraError, RuntimeFailure, UsageError, WeightsError
-from upframe.nn.routed_attention import HeadKind
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.components import file_sha256
-from upframe.systems.oasis import OASIS, Chunking, OasisConfig
-from upframe.systems.oasis_components import WAN_1_3B, input_channels
-from upframe.systems.oasis_files import CONFIG, ROUTING
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.diffusion.components import file_sha256
+from upframe.systems.oasis.components import WAN_1_3B, input_channels
+from upframe.systems.oasis.files import CONFIG, ROUTING
+from upframe.systems.oasis.model import OASIS, Chunking, OasisConfig
+from upframe.systems.oasis.routed_attention import HeadKind
 
 LOCAL: tuple[HeadKind, ...] = ("frame", "window", "window")
 MIXED: tuple[HeadKind, ...] = ("window", "global", "frame")
@@ -210,10 +210,10 @@ def test_gradient_checkpointing_gives_the_same_gradients() -> None:
 def test_without_diffusers_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "upframe.systems.oasis")
+    monkeypatch.delitem(sys.modules, "upframe.systems.oasis.model")
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(MissingExtraError, match=r"upframe\[diffusion\]"):
-        importlib.import_module("upframe.systems.oasis")
+        importlib.import_module("upframe.systems.oasis.model")
 
 
 def test_a_decoder_of_pictures_works_too() -> None:

@@ -11,10 +11,10 @@ from torch.profiler import ProfilerActivity, profile
 
 import oasis_parts as parts
 from upframe.errors import RuntimeFailure, UsageError
-from upframe.systems.live_memory import live_bytes
-from upframe.systems.oasis import OASIS, Chunking
-from upframe.systems.oasis_components import WAN_1_3B
-from upframe.systems.oasis_memory import MemoryPlan, plan_memory
+from upframe.systems.diffusion.live_memory import live_bytes
+from upframe.systems.oasis.components import WAN_1_3B
+from upframe.systems.oasis.memory import MemoryPlan, plan_memory
+from upframe.systems.oasis.model import OASIS, Chunking
 
 CUT = Chunking(length=2, context=0, blend=0)
 

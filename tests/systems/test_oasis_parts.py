@@ -8,10 +8,10 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 import oasis_parts as parts
 from upframe.errors import WeightsError
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.oasis import OASIS, OasisConfig
-from upframe.systems.oasis_attention import SingleTokenProcessor
-from upframe.systems.oasis_guess import GuessConfig, LatentGuess
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.oasis.attention import SingleTokenProcessor
+from upframe.systems.oasis.initial_estimate import GuessConfig, LatentGuess
+from upframe.systems.oasis.model import OASIS, OasisConfig
 
 GUESS = OasisConfig(guess=GuessConfig(width=6, blocks=1))
 

@@ -17,8 +17,7 @@ from torch import Tensor
 import patchscaler_parts as parts
 from upframe.datasets.textures import texture_crops
 from upframe.errors import RuntimeFailure, UsageError, WeightsError
-from upframe.nn.texture_memory import TextureMemory
-from upframe.systems.patchscaler import (
+from upframe.systems.patchscaler.model import (
     Options,
     PatchScaler,
     PatchScalerConfig,
@@ -26,6 +25,7 @@ from upframe.systems.patchscaler import (
     Session,
     Sizes,
 )
+from upframe.systems.patchscaler.texture_memory import TextureMemory
 
 
 def test_the_full_size_adds_up() -> None:

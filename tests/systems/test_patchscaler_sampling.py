@@ -14,13 +14,13 @@ from torch.distributions import Normal, kl_divergence
 
 from upframe.errors import UsageError
 from upframe.planning.tiles import TileGrid
-from upframe.systems.patchscaler_patches import cut, join, paint_groups, patch_grid
-from upframe.systems.patchscaler_restoration import (
+from upframe.systems.patchscaler.patches import cut, join, paint_groups, patch_grid
+from upframe.systems.patchscaler.restoration import (
     Coarse,
     GlobalRestoration,
     restoration_loss,
 )
-from upframe.systems.patchscaler_sampling import (
+from upframe.systems.patchscaler.sampling import (
     Group,
     Grouping,
     noise_schedule,

@@ -11,16 +11,16 @@ import ultravsr_parts as parts
 import upframe
 from upframe.errors import RuntimeFailure, WeightsError
 from upframe.nn.pictures import colour_fixes
-from upframe.nn.rts import RecurrentTemporalShift
 from upframe.systems import ultravsr
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.ultravsr import UltraVSR, restoration_step, sampled_frames
-from upframe.systems.ultravsr_backbones import (
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.ultravsr.backbones import (
     decoder_stages,
     place_in_unet,
     place_in_vae,
     unet_stages,
 )
+from upframe.systems.ultravsr.model import UltraVSR, restoration_step, sampled_frames
+from upframe.systems.ultravsr.rts import RecurrentTemporalShift
 
 
 def system(seed: int = 0, **settings: Any) -> UltraVSR:

@@ -7,14 +7,14 @@ import torch
 
 import ultravsr_parts as parts
 from upframe.errors import WeightsError
-from upframe.systems.ultravsr_adapters import (
+from upframe.systems.ultravsr.adapters import (
     checkpoint,
     load_checkpoint,
     merge_lora,
     prepare_training,
     trainable,
 )
-from upframe.systems.ultravsr_backbones import (
+from upframe.systems.ultravsr.backbones import (
     SD21_UNET,
     SD21_VAE,
     decoder_stages,

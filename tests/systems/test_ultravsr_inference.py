@@ -10,11 +10,11 @@ from torch import Tensor
 import ultravsr_parts as parts
 from upframe.errors import UsageError
 from upframe.nn.pictures import enlarge
-from upframe.nn.rts import RecurrentTemporalShift
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.ultravsr import UltraVSR
-from upframe.systems.ultravsr_backbones import decoder_stages, place_in_vae
-from upframe.systems.ultravsr_inference import Options, Session, _TiledStream, plan_grid
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.ultravsr.backbones import decoder_stages, place_in_vae
+from upframe.systems.ultravsr.model import UltraVSR
+from upframe.systems.ultravsr.rts import RecurrentTemporalShift
+from upframe.systems.ultravsr.stream import Options, Session, _TiledStream, plan_grid
 
 GIVEN = Options(factor=0.6)
 

@@ -5,12 +5,12 @@ import torch
 
 import ultravsr_parts as parts
 from upframe.errors import RuntimeFailure
-from upframe.systems.degradation_estimator import DegradationEstimator
-from upframe.systems.live_memory import live_bytes
-from upframe.systems.ultravsr import UltraVSR
-from upframe.systems.ultravsr_backbones import SD21_UNET, SD21_VAE
-from upframe.systems.ultravsr_inference import Options, Session
-from upframe.systems.ultravsr_memory import plan_memory, planned_session
+from upframe.systems.diffusion.live_memory import live_bytes
+from upframe.systems.ultravsr.backbones import SD21_UNET, SD21_VAE
+from upframe.systems.ultravsr.degradation_estimator import DegradationEstimator
+from upframe.systems.ultravsr.memory import plan_memory, planned_session
+from upframe.systems.ultravsr.model import UltraVSR
+from upframe.systems.ultravsr.stream import Options, Session
 
 
 def system() -> UltraVSR:

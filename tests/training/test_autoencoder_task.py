@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from upframe.errors import WeightsError
-from upframe.systems.autoencoder import NANO
+from upframe.systems.diffusion.autoencoder import NANO
+from upframe.systems.diffusion.training import AutoencoderTask, read_autoencoder
 from upframe.training.responses import respond
-from upframe.training.tasks.autoencoder import AutoencoderTask, read_autoencoder
 from upframe.weights.saving import save_weights
 
 SIZES = {"block_out_channels": (8, 8), "latent_channels": 4, "layers_per_block": 1}

@@ -4,8 +4,11 @@ import numpy as np
 import torch
 
 from upframe.degradations.ranges import BIConfig, RealConfig
-from upframe.systems.ultravsr import restoration_step
-from upframe.training.degradation_factor import factor_example, latent_correlation
+from upframe.systems.ultravsr.model import restoration_step
+from upframe.systems.ultravsr.training.degradation_factor import (
+    factor_example,
+    latent_correlation,
+)
 
 
 def test_it_finds_the_alpha_bar_of_a_diffused_latent() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upframe.training.distillation import (
+from upframe.systems.ultravsr.training.distillation import (
     add_noise,
     distillation_losses,
     fake_loss,

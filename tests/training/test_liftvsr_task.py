@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from upframe.errors import WeightsError
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.liftvsr_training import alignment_loss
-from upframe.systems.nano import build_liftvsr
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.diffusion.nano import build_liftvsr
+from upframe.systems.liftvsr.training.objective import alignment_loss
+from upframe.systems.liftvsr.training.tasks import LiftVSRTask, PriorTask, read_prior
 from upframe.training.networks import start_from
 from upframe.training.recipe import Recipe, load_recipe
-from upframe.training.tasks.liftvsr import LiftVSRTask, PriorTask, read_prior
 from upframe.weights.saving import save_weights
 
 pytest.importorskip("diffusers")

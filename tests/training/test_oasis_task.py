@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from upframe.nn.head_routing import LayerRouting, Routing
-from upframe.nn.routed_attention import HeadKind
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.nano import build_oasis
-from upframe.systems.oasis import Chunking
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.diffusion.nano import build_oasis
+from upframe.systems.oasis.head_routing import LayerRouting, Routing
+from upframe.systems.oasis.model import Chunking
+from upframe.systems.oasis.routed_attention import HeadKind
+from upframe.systems.oasis.training import OASISTask
 from upframe.training.networks import start_from
 from upframe.training.recipe import load_recipe
-from upframe.training.tasks.oasis import OASISTask
 from upframe.weights.saving import save_weights
 
 RECIPES = Path(__file__).parents[2] / "recipes"

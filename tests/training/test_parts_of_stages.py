@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from upframe.errors import WeightsError
-from upframe.training.tasks.stages import building, part_of
+from upframe.training.stages import building, part_of
 
 
 def test_a_part_loses_its_prefix_once_and_the_rest_is_left_out() -> None:

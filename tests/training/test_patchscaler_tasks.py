@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from upframe.errors import WeightsError
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.nano import build_patchscaler
-from upframe.training.recipe import Recipe, load_recipe
-from upframe.training.responses import Response
-from upframe.training.tasks.patchscaler import (
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.diffusion.nano import build_patchscaler
+from upframe.systems.patchscaler.training import (
     PatchScalerTask,
     RestorationTask,
     TextureTask,
     read_classifier,
     read_restoration,
 )
+from upframe.training.recipe import Recipe, load_recipe
+from upframe.training.responses import Response
 from upframe.training.textures import make_textures
 from upframe.training.trainer import Trainer
 from upframe.weights.saving import save_weights

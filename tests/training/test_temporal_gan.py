@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from upframe.training.temporal_gan import (
+from upframe.systems.ultravsr.training.temporal_gan import (
     Kind,
     TemporalPatchGAN,
     discriminator_loss,

@@ -12,7 +12,7 @@ from PIL import Image
 import nano_parts
 from upframe.cli.textures import textures
 from upframe.errors import InputError, OutputError, UsageError
-from upframe.nn.texture_memory import TextureMemory
+from upframe.systems.patchscaler.texture_memory import TextureMemory
 from upframe.weights.loading import load
 
 

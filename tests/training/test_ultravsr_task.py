@@ -13,13 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from upframe.errors import WeightsError
-from upframe.systems.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.ultravsr_adapters import is_temporal
+from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.ultravsr.adapters import is_temporal
+from upframe.systems.ultravsr.training import tasks as ultravsr
+from upframe.systems.ultravsr.training.tasks import (
+    EstimatorTask,
+    PriorTask,
+    UltraVSRTask,
+)
 from upframe.training.networks import SYSTEMS
 from upframe.training.recipe import load_recipe
 from upframe.training.responses import respond
-from upframe.training.tasks import ultravsr
-from upframe.training.tasks.ultravsr import EstimatorTask, PriorTask, UltraVSRTask
 from upframe.weights.saving import save_weights
 
 pytest.importorskip("diffusers")
@@ -243,7 +247,7 @@ def test_the_judge_of_clips_and_what_it_judges(files: dict[str, str]) -> None:
 def test_what_ships_is_what_was_trained(
     files: dict[str, str], rank: int | None
 ) -> None:
-    from upframe.systems.nano import build_ultravsr
+    from upframe.systems.diffusion.nano import build_ultravsr
 
     torch.manual_seed(0)
     task = UltraVSRTask(**files, rank=rank, content_weight=0.1, gan_weight=0.1)

@@ -15,7 +15,7 @@ import upframe
 from material import reference
 from upframe.engine.models import resolve_model
 from upframe.errors import WeightsError
-from upframe.systems.ditn import DITN
+from upframe.systems.ditn.model import DITN
 from upframe.weights.checkpoints import read_checkpoint
 
 STATE = DITN(2, dim=8, n_itl=1, n_sal=1).state_dict()

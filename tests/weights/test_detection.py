@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 import upframe
 from upframe.errors import WeightsError
-from upframe.systems.ditn import DITN, Norm
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.ditn.model import DITN, Norm
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.weights.detection import DETECTORS, by_name, detect
 from upframe.weights.loading import describe_file, load
 

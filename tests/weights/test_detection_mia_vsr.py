@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from upframe.errors import WeightsError
-from upframe.systems.mia_vsr import MIAVSR
+from upframe.systems.mia_vsr.model import MIAVSR
 from upframe.weights.detection import by_name, detect
 from upframe.weights.loading import describe_file, load
 

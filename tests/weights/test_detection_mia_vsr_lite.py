@@ -10,7 +10,7 @@ import torch
 
 from lite_networks import clip, lite
 from upframe.errors import WeightsError
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.weights.detection import by_name, detect
 from upframe.weights.loading import describe_file, load
 

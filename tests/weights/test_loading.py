@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 import upframe
 from material import reference
 from upframe.errors import UpframeError, UsageError, WeightsError
-from upframe.systems.ditn import DITN
+from upframe.systems.ditn.model import DITN
 from upframe.weights.index import PRESETS
 from upframe.weights.loading import describe_file, load
 

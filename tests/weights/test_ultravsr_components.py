@@ -9,9 +9,9 @@ import torch
 
 import ultravsr_parts as parts
 from upframe.errors import UsageError, WeightsError
-from upframe.systems.ultravsr_adapters import checkpoint
-from upframe.systems.ultravsr_inference import Options
-from upframe.systems.ultravsr_memory import plan_memory
+from upframe.systems.ultravsr.adapters import checkpoint
+from upframe.systems.ultravsr.memory import plan_memory
+from upframe.systems.ultravsr.stream import Options
 from upframe.weights.ultravsr import (
     SD21_BASE,
     HubSource,

@@ -11,7 +11,7 @@ from upframe.cli import console
 from upframe.errors import MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from upframe.nn.head_routing import Routing
+    from upframe.systems.oasis.head_routing import Routing
 
 
 def calibrate(

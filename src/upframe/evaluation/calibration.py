@@ -14,11 +14,16 @@ import torch
 from upframe.datasets.frames import Clip
 from upframe.datasets.layouts import open_footage
 from upframe.errors import UsageError
-from upframe.nn.head_routing import Calibration, Routing, choose_heads, threshold_for
-from upframe.nn.routed_attention import check_window
 from upframe.runtimes.torch import place
-from upframe.systems.oasis import OASIS
-from upframe.systems.oasis_attention import architecture, attention_weights, measure
+from upframe.systems.oasis.attention import architecture, attention_weights, measure
+from upframe.systems.oasis.head_routing import (
+    Calibration,
+    Routing,
+    choose_heads,
+    threshold_for,
+)
+from upframe.systems.oasis.model import OASIS
+from upframe.systems.oasis.routed_attention import check_window
 from upframe.weights.index import list_models
 from upframe.weights.loading import load
 
@@ -60,7 +65,7 @@ def calibrate(
         queries: tokens of each clip whose attention is measured in each layer.
         device: cpu or cuda[:N].
         threads: of the CPU; None for all cores.
-        commit: of a hub id; see `upframe.systems.components.find_folder`.
+        commit: of a hub id; see `upframe.systems.diffusion.components.find_folder`.
         offline: no network.
         progress: gets a line for each clip.
 

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upframe.errors import MissingExtraError, OutputError, UsageError
-from upframe.systems.ditn import DITN
-from upframe.systems.mia_vsr_lite import MIAVSRLite
+from upframe.systems.ditn.model import DITN
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.weights.index import find_card
 from upframe.weights.loading import load
 

@@ -10,7 +10,7 @@ Two graphs make a model:
 * ``<name>.masked.onnx``, the step that skips windows: also ``refresh`` (bool: compute
   all windows, as the first step must), ``keep_ratio`` (the largest share of windows to
   compute; below 0 all that are not settled) and, beside ``hidden``, what
-  ``upframe.systems.mia_vsr_lite_stream.Memory`` holds, zeros at first; also gives
+  ``upframe.systems.mia_vsr_lite.stream.Memory`` holds, zeros at first; also gives
   ``computed`` (1 + groups, windows), ``next_`` of each state, and ``moved_hidden`` and
   ``moved_detail``, which may be given the memory of ``next_hidden`` and
   ``next_detail``; then nothing is copied. So may the inputs ``input_<i>``,
@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from upframe.export.calibration_clip import Clip, calibration_clips
-from upframe.systems.mia_vsr_lite import MIAVSRLite
-from upframe.systems.mia_vsr_lite_convolutions import Convolutions
-from upframe.systems.mia_vsr_lite_int8 import observe, quantised
-from upframe.systems.mia_vsr_lite_stream import Memory, StreamStep
-from upframe.systems.mia_vsr_lite_whole import WholeStep
+from upframe.systems.mia_vsr_lite.convolutions import Convolutions
+from upframe.systems.mia_vsr_lite.int8 import observe, quantised
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+from upframe.systems.mia_vsr_lite.stream import Memory, StreamStep
+from upframe.systems.mia_vsr_lite.whole import WholeStep
 
 _SIZES = ((16, 24), (48, 40), (64, 72))
 """Heights and widths at which an export is compared with torch."""

@@ -263,8 +263,8 @@ def _open_torch(
 
     from upframe.runtimes.torch import TorchRuntime
     from upframe.runtimes.torch_clips import TorchClipRuntime, TorchRecurrentRuntime
-    from upframe.systems.mia_vsr import MIAVSR
-    from upframe.systems.mia_vsr_lite import MIAVSRLite
+    from upframe.systems.mia_vsr.model import MIAVSR
+    from upframe.systems.mia_vsr_lite.model import MIAVSRLite
     from upframe.weights.loading import load
 
     if device == "auto":

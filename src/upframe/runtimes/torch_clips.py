@@ -18,9 +18,9 @@ from upframe.weights.card import ModelCard
 if TYPE_CHECKING:
     import torch
 
-    from upframe.systems.mia_vsr import MIAVSR
-    from upframe.systems.mia_vsr_lite import MIAVSRLite
-    from upframe.systems.mia_vsr_lite_stream import Memory
+    from upframe.systems.mia_vsr.model import MIAVSR
+    from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+    from upframe.systems.mia_vsr_lite.stream import Memory
 
 
 class TorchRecurrentRuntime:
@@ -52,8 +52,8 @@ class TorchRecurrentRuntime:
         self.card = card
         self.device = place(device, threads)
         self._ratio = keep_ratio
-        from upframe.systems.mia_vsr_lite_stream import StreamStep
-        from upframe.systems.mia_vsr_lite_whole import WholeStep
+        from upframe.systems.mia_vsr_lite.stream import StreamStep
+        from upframe.systems.mia_vsr_lite.whole import WholeStep
 
         network = network.to(self.device).eval()
         self._masked = StreamStep(network, whole_maps=WHOLE_FROM, overwrite=True).to(

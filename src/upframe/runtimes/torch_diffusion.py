@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from upframe.systems.liftvsr import LiftVSR
-    from upframe.systems.oasis import OASIS
-    from upframe.systems.patchscaler import PatchScaler
-    from upframe.systems.ultravsr import UltraVSR
+    from upframe.systems.liftvsr.model import LiftVSR
+    from upframe.systems.oasis.model import OASIS
+    from upframe.systems.patchscaler.model import PatchScaler
+    from upframe.systems.ultravsr.model import UltraVSR
 
 _Value = TypeVar("_Value")
 
@@ -173,7 +173,7 @@ class _UltraVSRSession(_Session):
         return {"factor": np.array(self._stream.factor, np.float32)}
 
     def _open(self) -> Any:
-        from upframe.systems.ultravsr_inference import Options, Session
+        from upframe.systems.ultravsr.stream import Options, Session
 
         model: UltraVSR = self._runtime.network
         known, grid = self._given.get("factor"), self._grid
@@ -205,7 +205,7 @@ class _OASISSession(_Session):
 
     def __init__(self, runtime: DiffusionRuntime) -> None:
         super().__init__(runtime)
-        from upframe.systems.oasis import Chunking
+        from upframe.systems.oasis.model import Chunking
 
         model: OASIS = runtime.network
         self._cut = Chunking(**runtime.card.config.get("chunking", {}))
@@ -270,7 +270,7 @@ class _LiftVSRSession(_Session):
     def _open(self) -> Any:
         import torch
 
-        from upframe.systems.liftvsr_inference import Options, Session
+        from upframe.systems.liftvsr.stream import Options, Session
 
         model: LiftVSR = self._runtime.network
         session = Session(model, Options(self._runtime.seed, self._first))
@@ -305,7 +305,7 @@ class _PatchScalerSession(_Session):
     def _open(self) -> Any:
         import torch
 
-        from upframe.systems.patchscaler import Options, Session
+        from upframe.systems.patchscaler.model import Options, Session
 
         model: PatchScaler = self._runtime.network
         options = Options(

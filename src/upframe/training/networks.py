@@ -11,14 +11,13 @@ from torch import nn
 from upframe.errors import UsageError
 from upframe.nn.layout import channels_last
 from upframe.training.recipe import SystemConfig
-from upframe.training.tasks.stages import part_of
+from upframe.training.stages import part_of
 from upframe.weights.checkpoints import read_checkpoint
+
+_SYSTEMS = "upframe.systems"
 
 FLOW = "spynet."
 """Beginning of the parameter names of flow networks."""
-
-
-_TASKS = "upframe.training.tasks"
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,37 @@ class System:
 
 
 SYSTEMS = {
-    "ditn": System("upframe.systems.ditn", "DITN", clips=False),
-    "mia_vsr": System("upframe.systems.mia_vsr", "MIAVSR", clips=True),
-    "mia_vsr_lite": System("upframe.systems.mia_vsr_lite", "MIAVSRLite", clips=True),
-    "autoencoder": System(f"{_TASKS}.autoencoder", "AutoencoderTask", clips=False),
-    "degradation_estimator": System(f"{_TASKS}.ultravsr", "EstimatorTask", clips=True),
-    "ultravsr_prior": System(f"{_TASKS}.ultravsr", "PriorTask", clips=False),
-    "ultravsr": System(f"{_TASKS}.ultravsr", "UltraVSRTask", clips=True),
-    "oasis": System(f"{_TASKS}.oasis", "OASISTask", clips=True),
-    "pixart_prior": System(f"{_TASKS}.liftvsr", "PriorTask", clips=False),
-    "liftvsr": System(f"{_TASKS}.liftvsr", "LiftVSRTask", clips=True),
-    "texture_classifier": System(f"{_TASKS}.patchscaler", "TextureTask", clips=False),
-    "patchscaler_restoration": System(
-        f"{_TASKS}.patchscaler", "RestorationTask", clips=False
+    "ditn": System("upframe.systems.ditn.model", "DITN", clips=False),
+    "mia_vsr": System("upframe.systems.mia_vsr.model", "MIAVSR", clips=True),
+    "mia_vsr_lite": System(
+        "upframe.systems.mia_vsr_lite.model", "MIAVSRLite", clips=True
     ),
-    "patchscaler": System(f"{_TASKS}.patchscaler", "PatchScalerTask", clips=False),
+    "autoencoder": System(
+        f"{_SYSTEMS}.diffusion.training", "AutoencoderTask", clips=False
+    ),
+    "degradation_estimator": System(
+        f"{_SYSTEMS}.ultravsr.training.tasks", "EstimatorTask", clips=True
+    ),
+    "ultravsr_prior": System(
+        f"{_SYSTEMS}.ultravsr.training.tasks", "PriorTask", clips=False
+    ),
+    "ultravsr": System(
+        f"{_SYSTEMS}.ultravsr.training.tasks", "UltraVSRTask", clips=True
+    ),
+    "oasis": System(f"{_SYSTEMS}.oasis.training", "OASISTask", clips=True),
+    "pixart_prior": System(
+        f"{_SYSTEMS}.liftvsr.training.tasks", "PriorTask", clips=False
+    ),
+    "liftvsr": System(f"{_SYSTEMS}.liftvsr.training.tasks", "LiftVSRTask", clips=True),
+    "texture_classifier": System(
+        f"{_SYSTEMS}.patchscaler.training", "TextureTask", clips=False
+    ),
+    "patchscaler_restoration": System(
+        f"{_SYSTEMS}.patchscaler.training", "RestorationTask", clips=False
+    ),
+    "patchscaler": System(
+        f"{_SYSTEMS}.patchscaler.training", "PatchScalerTask", clips=False
+    ),
 }
 """By the name in the recipe; imported when used."""
 

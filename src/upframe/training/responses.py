@@ -3,7 +3,8 @@
 Networks that restore are called with the low-resolution side; the recipe's losses
 compare what they give with the other side. Networks with a method ``learn(low, high)``
 get both sides, floats in [0, 1], and answer with a `Response` themselves: that is how
-autoencoders and diffusion models are trained (`upframe.training.tasks`). They take
+autoencoders and diffusion models are trained (``training`` in the packages
+of systems). They take
 chance from torch's own generator, which is seeded anew for every step.
 """
 

@@ -14,10 +14,14 @@ from torch import Tensor
 
 from upframe.datasets.textures import texture_crops
 from upframe.errors import UsageError
-from upframe.nn.texture_memory import TextureClassifier, TextureMemory, build_memory
-from upframe.systems.latents import encode
-from upframe.systems.patchscaler import PatchScaler
-from upframe.training.tasks.patchscaler import read_classifier
+from upframe.systems.diffusion.latents import encode
+from upframe.systems.patchscaler.model import PatchScaler
+from upframe.systems.patchscaler.texture_memory import (
+    TextureClassifier,
+    TextureMemory,
+    build_memory,
+)
+from upframe.systems.patchscaler.training import read_classifier
 from upframe.weights.checkpoints import read_checkpoint
 from upframe.weights.loading import load
 from upframe.weights.saving import save_weights

@@ -152,7 +152,7 @@ def _deduce_ditn(shapes: Shapes) -> dict[str, Any]:
 
 
 def _build_ditn(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.ditn import DITN
+    from upframe.systems.ditn.model import DITN
 
     return DITN(**config)
 
@@ -217,7 +217,7 @@ def _deduce_mia_vsr(shapes: Shapes) -> dict[str, Any]:
 
 
 def _build_mia_vsr(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.mia_vsr import MIAVSR
+    from upframe.systems.mia_vsr.model import MIAVSR
 
     return MIAVSR(**config)
 
@@ -282,7 +282,7 @@ def _deduce_mia_vsr_lite(shapes: Shapes) -> dict[str, Any]:
 
 
 def _build_mia_vsr_lite(config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems.mia_vsr_lite import MIAVSRLite
+    from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 
     return MIAVSRLite(**config)
 

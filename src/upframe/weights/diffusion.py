@@ -1,7 +1,7 @@
 """The diffusion systems among those that loading knows.
 
 Their sizes do not follow from shapes: a weight file carries its configuration (see
-`upframe.systems.nano`). What they need is measured on a small clip.
+`upframe.systems.diffusion.nano`). What they need is measured on a small clip.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from upframe.weights.detector import Detector, Needs
 if TYPE_CHECKING:
     from torch import nn
 
-    from upframe.systems.ultravsr import UltraVSR
+    from upframe.systems.ultravsr.model import UltraVSR
 
 _SIDE = 32
 """Pixels of the clip on which needs are measured."""
@@ -26,7 +26,7 @@ _OVERLAP = 32
 
 
 def _build(system: str, config: Mapping[str, Any]) -> nn.Module:
-    from upframe.systems import nano
+    from upframe.systems.diffusion import nano
 
     builders: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
         "ultravsr": nano.build_ultravsr,
@@ -40,7 +40,7 @@ def _build(system: str, config: Mapping[str, Any]) -> nn.Module:
 def _ultravsr_needs(config: Mapping[str, Any]) -> Needs:
     import torch
 
-    from upframe.systems.nano import build_ultravsr
+    from upframe.systems.diffusion.nano import build_ultravsr
 
     with torch.device("meta"):
         model = build_ultravsr(config)
@@ -55,8 +55,8 @@ def ultravsr_needs(model: UltraVSR, size: int, work: float) -> Needs:
         size: bytes per input pixel.
         work: GFLOPs per million input pixels and frame.
     """
-    from upframe.nn.rts import RecurrentTemporalShift
-    from upframe.systems.ultravsr import OPENING
+    from upframe.systems.ultravsr.model import OPENING
+    from upframe.systems.ultravsr.rts import RecurrentTemporalShift
 
     shifts = [m for m in model.modules() if isinstance(m, RecurrentTemporalShift)]
     # as far as it looks, and as many frames as the estimator wants to see
@@ -78,7 +78,7 @@ def ultravsr_needs(model: UltraVSR, size: int, work: float) -> Needs:
 
 
 def _oasis_needs(config: Mapping[str, Any]) -> Needs:
-    from upframe.systems.nano import OASISSizes
+    from upframe.systems.diffusion.nano import OASISSizes
 
     cut = OASISSizes.model_validate(dict(config)).chunking
     size, work = _measured("oasis", config, frames=cut.length)
@@ -87,7 +87,7 @@ def _oasis_needs(config: Mapping[str, Any]) -> Needs:
 
 
 def _liftvsr_needs(config: Mapping[str, Any]) -> Needs:
-    from upframe.systems.nano import LiftVSRSizes
+    from upframe.systems.diffusion.nano import LiftVSRSizes
 
     segment = LiftVSRSizes.model_validate(dict(config)).liftvsr.segment
     size, work = _measured("liftvsr", config, frames=segment)
@@ -119,7 +119,7 @@ def _measured(system: str, config: Mapping[str, Any], frames: int) -> tuple[int,
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from upframe.systems.live_memory import live_bytes
+    from upframe.systems.diffusion.live_memory import live_bytes
 
     with torch.random.fork_rng(devices=[]):
         network = _build(system, config).eval()

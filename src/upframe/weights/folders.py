@@ -7,7 +7,7 @@ in the folder      what it is
 ``liftvsr.json``   what ``LiftVSR.save_pretrained`` wrote
 ``unet/``, ...     Stable Diffusion in diffusers' layout, and beside it one file
                    (``.pkl``, ``.pth``, ``.ckpt``) that makes it an UltraVSR:
-                   the authors', or one of `upframe.systems.ultravsr_adapters`
+                   the authors', or one of `upframe.systems.ultravsr.adapters`
 ================== ============================================================
 
 What a run will need is found on the meta device, before any weights are read. An
@@ -28,8 +28,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from upframe.errors import MissingExtraError, WeightsError
-from upframe.systems.components import file_sha256
-from upframe.systems.live_memory import live_bytes
+from upframe.systems.diffusion.components import file_sha256
+from upframe.systems.diffusion.live_memory import live_bytes
 from upframe.weights.card import ModelCard
 from upframe.weights.detector import Needs
 from upframe.weights.diffusion import BASE_BYTES, ultravsr_needs, whole_needs
@@ -137,20 +137,20 @@ def _with_diffusers(system: _System, make: Callable[[], Any]) -> Any:
 
 
 def _load_oasis(folder: Path, dtype: torch.dtype) -> nn.Module:
-    from upframe.systems.oasis import OASIS
+    from upframe.systems.oasis.model import OASIS
 
     return OASIS.from_pretrained(folder, dtype=dtype)
 
 
 def _oasis_skeleton(folder: Path) -> nn.Module:
-    from upframe.systems.oasis import OASIS
+    from upframe.systems.oasis.model import OASIS
 
     return OASIS.on_meta(folder)
 
 
 def _oasis_needs(system: Any) -> Needs:
-    from upframe.systems.oasis import Chunking
-    from upframe.systems.oasis_memory import plan_memory
+    from upframe.systems.oasis.memory import plan_memory
+    from upframe.systems.oasis.model import Chunking
 
     cut, temporal = Chunking(), system.decoder.temporal
     context = (cut.context + cut.blend) * temporal
@@ -165,13 +165,13 @@ def _oasis_needs(system: Any) -> Needs:
 
 
 def _load_liftvsr(folder: Path, dtype: torch.dtype) -> nn.Module:
-    from upframe.systems.liftvsr import LiftVSR
+    from upframe.systems.liftvsr.model import LiftVSR
 
     return LiftVSR.from_pretrained(folder, dtype=dtype)
 
 
 def _liftvsr_skeleton(folder: Path) -> nn.Module:
-    from upframe.systems.liftvsr import LiftVSR
+    from upframe.systems.liftvsr.model import LiftVSR
 
     return LiftVSR.on_meta(folder)
 
@@ -185,7 +185,7 @@ def _liftvsr_needs(system: Any) -> Needs:
 
 
 def _load_ultravsr(folder: Path, dtype: torch.dtype) -> nn.Module:
-    from upframe.systems.degradation_estimator import ClipIQA
+    from upframe.systems.ultravsr.degradation_estimator import ClipIQA
     from upframe.weights.ultravsr import from_pretrained
 
     checkpoint = _ultravsr_checkpoint(folder)
@@ -214,7 +214,7 @@ def _ultravsr_checkpoint(folder: Path) -> Path:
 
 
 def _ultravsr_needs(system: Any) -> Needs:
-    from upframe.systems.ultravsr_memory import plan_memory
+    from upframe.systems.ultravsr.memory import plan_memory
 
     memory = plan_memory(system, (_SIDE, _SIDE)).working
     factor = torch.zeros(1, device="meta")

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
-from upframe.systems.ultravsr import Estimator, UltraVSR
-from upframe.systems.ultravsr_adapters import load_checkpoint, merge_lora
-from upframe.systems.ultravsr_backbones import needs_text, place_in_unet, place_in_vae
+from upframe.systems.ultravsr.adapters import load_checkpoint, merge_lora
+from upframe.systems.ultravsr.backbones import needs_text, place_in_unet, place_in_vae
+from upframe.systems.ultravsr.model import Estimator, UltraVSR
 from upframe.weights.checkpoints import read_content
 
 
@@ -88,7 +88,7 @@ def from_pretrained(
             attends to text, ``text_encoder`` and ``tokenizer``; or sources on the hub,
             tried one after the other.
         checkpoint: the authors' file, or one that `checkpoint` of
-            `upframe.systems.ultravsr_adapters` made; None leaves the temporal modules
+            `upframe.systems.ultravsr.adapters` made; None leaves the temporal modules
             without effect.
         prompt: of all frames. The text encoder is dropped after it has read it.
         estimator: says how clean frames are; None where factors are always given.
@@ -138,7 +138,7 @@ def skeleton(
 ) -> UltraVSR:
     """The system of a folder without weights, on the meta device.
 
-    To plan memory (`upframe.systems.ultravsr_memory`) before anything is loaded.
+    To plan memory (`upframe.systems.ultravsr.memory`) before anything is loaded.
 
     Raises:
         WeightsError: a component is missing.

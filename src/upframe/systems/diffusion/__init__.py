@@ -1,0 +1,1 @@
+"""What several diffusion systems share: autoencoder, latents, pinned components."""

@@ -1,0 +1,1 @@
+"""Training tasks of LiftVSR and what they alone use."""

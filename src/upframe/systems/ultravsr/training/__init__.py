@@ -1,0 +1,1 @@
+"""Training tasks of UltraVSR and what they alone use."""

@@ -1,1 +1,0 @@
-"""What diffusion systems learn in their stages, one module per system."""
