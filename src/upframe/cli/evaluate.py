@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from upframe.cli import console
+from upframe.evaluation.by_frame import marked
 from upframe.evaluation.evaluate import ClipScore
 from upframe.evaluation.evaluate import evaluate as run
 from upframe.evaluation.metrics import METRICS
@@ -48,6 +49,15 @@ def evaluate(
     ] = None,
     frames: Annotated[
         int | None, typer.Option(help="Only the first frames of each clip.")
+    ] = None,
+    by_frame: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Score by frame number, 1 to N; shorter clips run forwards and "
+            "backwards.",
+        ),
     ] = None,
     chunk_frames: Annotated[
         int,
@@ -100,6 +110,7 @@ def evaluate(
         protocol=protocol,
         metrics=names,
         frames=frames,
+        by_frame=by_frame,
         device=device,
         runtime=runtime,
         threads=threads,
@@ -119,12 +130,17 @@ def evaluate(
         console.emit(report.to_dict())
         return
     print(_line("mean", sum(clip.frames for clip in report.clips), report.mean))
+    for number in marked(report.by_frame):
+        scores = {name: v[number - 1] for name, v in report.by_frame.items()}
+        print(_line(f"frame {number}", len(report.clips), scores, "clips"))
     console.say(report.settings)
     for name, definition in report.definitions.items():
         console.say(f"{name}: {definition}")
     console.say(f"{report.model}: {report.ms_per_frame:.1f} ms a frame")
 
 
-def _line(name: str, frames: int, scores: Mapping[str, float]) -> str:
+def _line(
+    name: str, count: int, scores: Mapping[str, float], unit: str = "frames"
+) -> str:
     values = "".join(f"  {metric} {value:8.4f}" for metric, value in scores.items())
-    return f"{name:<20} {frames:>6} frames{values}"
+    return f"{name:<20} {count:>6} {unit}{values}"

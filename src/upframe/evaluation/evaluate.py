@@ -29,10 +29,12 @@ from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
 from upframe.engine.models import Model, resolve_model, whole_segments
 from upframe.errors import InputError, RuntimeFailure, UsageError
+from upframe.evaluation.by_frame import curve, describe, lengthened
 from upframe.evaluation.clips import find_clips, missing_clips
-from upframe.evaluation.metrics import choose_metrics
+from upframe.evaluation.metrics import choose_metrics, left_out
 from upframe.evaluation.protocols import find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, mean
+from upframe.evaluation.web import compressed
 from upframe.planning.chunks import Chunk, chunks_of
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.runtimes.base import ContinuedSession, FloatFrame, Runtime, State
@@ -72,14 +74,18 @@ class EvaluationReport:
     """Wall-clock time of the model alone, without reading and a warm-up, per frame."""
     definitions: Mapping[str, str] = field(default_factory=dict)
     """Metric to what exactly it is: method, flow, weights."""
+    by_frame: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Metric to its mean over the clips at each frame number, where that was wanted;
+    NaN where no clip has a score."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``upframe evaluate --json`` prints it.
 
         An infinite PSNR, that of equal pictures, is null, and so is a score that is not
-        defined, as that of motion in one frame: JSON knows neither.
+        defined, as that of motion in one frame: JSON knows neither. ``frames`` is there
+        where scores by frame number were wanted.
         """
-        return {
+        content: dict[str, Any] = {
             "protocol": self.protocol,
             "model": self.model,
             "mean": {k: _finite(v) for k, v in self.mean.items()},
@@ -92,6 +98,11 @@ class EvaluationReport:
             },
             "ms_per_frame": round(self.ms_per_frame, 3),
         }
+        if self.by_frame:
+            content["frames"] = {
+                k: [_finite(v) for v in values] for k, values in self.by_frame.items()
+            }
+        return content
 
 
 def evaluate(
@@ -101,6 +112,7 @@ def evaluate(
     protocol: str,
     metrics: Sequence[str] | None = None,
     frames: int | None = None,
+    by_frame: int | None = None,
     device: str = "auto",
     runtime: str = "auto",
     threads: int | None = None,
@@ -121,11 +133,14 @@ def evaluate(
             perhaps ``lq/<clip>/``, or REDS, Vimeo-90K, Vid4 or an LMDB as BasicSR has
             them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
             ``lq/<clip>/`` or ``<clip>/``, or a video.
-        protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k`` or ``real``.
+        protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k``, ``real`` or ``web``.
         metrics: names of :data:`upframe.evaluation.metrics.METRICS`; None for ``psnr``
-            (dB) and ``ssim`` (at most 1). ``real`` has ``niqe`` and ``ewarp``, and for
-            None no metric: it tells the time only.
+            (dB) and ``ssim`` (at most 1). For ``web`` None means those of ``psnr``,
+            ``lpips``, ``dists``, ``checkerboard`` and ``false_texture`` whose weights
+            are there; for ``real`` it means none: only the time is reported.
         frames: only the first frames of each clip; None for all.
+        by_frame: score by frame number, 1 to this; shorter clips run forwards and
+            backwards over their frames. None for each clip as it is.
         device: as for ``upframe upscale``.
         runtime: likewise.
         threads: likewise.
@@ -155,7 +170,8 @@ def evaluate(
         RuntimeFailure: the model fails.
     """
     rules = find_protocol(protocol)
-    names = choose_metrics(rules, metrics)
+    weights = None if metric_weights is None else Path(metric_weights)
+    names = choose_metrics(rules, metrics, weights)
     if frames is not None and frames < 1:
         raise UsageError(f"frames must be at least 1, got {frames}.", "Use 1 or more.")
     if frames is not None and rules.frames == "middle":
@@ -163,6 +179,16 @@ def evaluate(
             f"The protocol {rules.name} scores the middle frame of whole clips, so "
             "their frames cannot be limited.",
             "Leave --frames away.",
+        )
+    if by_frame is not None and by_frame < 1:
+        raise UsageError(
+            f"by_frame must be at least 1, got {by_frame}.", "Use 1 or more."
+        )
+    if by_frame is not None and (rules.layout != "clips" or rules.frames == "middle"):
+        raise UsageError(
+            f"The protocol {rules.name} scores single frames, so they have no score by "
+            "frame number.",
+            "Use vid4, reds4, web or real.",
         )
     if chunk_frames < 1:
         raise UsageError(
@@ -189,19 +215,18 @@ def evaluate(
     )
     scale = runner.card.scale
     length = whole_segments(runner.card, chunk_frames)
-    scoring = Scoring(
-        names,
-        rules,
-        scale,
-        None if metric_weights is None else Path(metric_weights),
-        phases,
-    )
+    scoring = Scoring(names, rules, scale, weights, phases)
+    whole, made = clips, any(clip.low is None for clip in clips)
+    if by_frame is not None:
+        clips = lengthened(clips, by_frame, frames)
+    run_frames = frames if by_frame is None else by_frame
+    clips = compressed(clips, rules.crfs, scale, run_frames)
     timed = _Timed(runner)
     timed.warm_up(clips[0].read(0, scale)[0])
     total, longest = 0, 0
     results = []
     for clip in clips:
-        count = min(frames or len(clip), len(clip))
+        count = min(run_frames or len(clip), len(clip))
         total, longest = total + count, max(longest, count)
         wanted = (count // 2,) if rules.frames == "middle" else range(count)
         chunks = chunks_of((), count, length, runner.card.context)
@@ -211,10 +236,16 @@ def evaluate(
         if progress is not None:
             progress(result)
     settings = [
-        rules.describe(scale, made=any(clip.low is None for clip in clips)),
+        rules.describe(scale, made=made),
         f"{len(clips)} {rules.layout}, {total} frames through the model",
     ]
-    if missing := missing_clips(clips, rules):
+    if by_frame is not None:
+        settings.append(describe(whole, by_frame, frames))
+    if absent := left_out(rules, metrics, names):
+        settings.append(
+            f"without {', '.join(absent)}, whose weights or torch are not there"
+        )
+    if missing := missing_clips(whole, rules):
         settings.append(f"of the published set {', '.join(missing)} are missing")
     context = runner.card.context
     if context and longest > length:
@@ -241,6 +272,9 @@ def evaluate(
         clips=tuple(results),
         ms_per_frame=1e3 * timed.seconds / total,
         definitions=scoring.definitions,
+        by_frame={}
+        if by_frame is None
+        else curve(names, [r.per_frame for r in results], by_frame),
     )
 
 

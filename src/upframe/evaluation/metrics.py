@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 
-from upframe.errors import UsageError
+from upframe.errors import UsageError, WeightsError
 from upframe.evaluation.protocols import Protocol
+from upframe.metrics.files import DISTS_FILE, LPIPS_FILE, find_file
 from upframe.metrics.flow import DESCRIPTION as FLOW
 
 
@@ -24,8 +27,19 @@ class Metric:
     """Whether it looks at two consecutive frames."""
     whole_clip: bool = False
     """Whether all frames of a clip are scored together, at its end."""
-    default: bool = False
-    """Whether it is taken where none is named: the metrics of published tables."""
+    file: str | None = None
+    """Weights for torch, of third parties, that it needs."""
+
+    def at_hand(self, folder: Path | None) -> bool:
+        """Whether its weights, in ``folder`` or where
+        :func:`upframe.metrics.files.find_file` looks, and torch are there."""
+        if self.file is None:
+            return True
+        try:
+            find_file(self.file, self.name, folder)
+        except WeightsError:
+            return False
+        return find_spec("torch") is not None
 
     def applies(self, rules: Protocol) -> bool:
         """Whether a protocol can have it."""
@@ -39,19 +53,19 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("psnr", "peak signal-to-noise ratio in dB, peak 255", default=True),
+            Metric("psnr", "peak signal-to-noise ratio in dB, peak 255"),
             Metric(
-                "ssim",
-                "structural similarity, Gaussian window 11x11 with sigma 1.5",
-                default=True,
+                "ssim", "structural similarity, Gaussian window 11x11 with sigma 1.5"
             ),
             Metric(
                 "lpips",
                 "LPIPS, AlexNet, v0.1, RGB in [-1, 1], {crops}; smaller is better",
+                file=LPIPS_FILE,
             ),
             Metric(
                 "dists",
                 "DISTS, VGG16, RGB, not resized, {crops}; smaller is better",
+                file=DISTS_FILE,
             ),
             Metric(
                 "checkerboard",
@@ -105,19 +119,23 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """Metrics by name."""
 
 
-def choose_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str, ...]:
+def choose_metrics(
+    rules: Protocol, metrics: Sequence[str] | None, folder: Path | None = None
+) -> tuple[str, ...]:
     """Names without repetition, checked against the protocol.
 
     Args:
         rules: the protocol.
-        metrics: names; None for psnr and ssim, or nothing without ground truth.
+        metrics: names; None for those of the protocol whose weights are at hand
+            (:func:`left_out` has the others).
+        folder: of the weights, as for :meth:`Metric.at_hand`.
 
     Raises:
         UsageError: there is no such metric, or it does not go with the protocol.
     """
-    fitting = [name for name, metric in METRICS.items() if metric.applies(rules)]
     if metrics is None:
-        return tuple(name for name in fitting if METRICS[name].default)
+        return tuple(name for name in rules.metrics if METRICS[name].at_hand(folder))
+    fitting = [name for name, metric in METRICS.items() if metric.applies(rules)]
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
         raise UsageError(
@@ -137,3 +155,13 @@ def choose_metrics(rules: Protocol, metrics: Sequence[str] | None) -> tuple[str,
             f"For this protocol there are: {', '.join(fitting)}.",
         )
     return tuple(dict.fromkeys(metrics))
+
+
+def left_out(
+    rules: Protocol, metrics: Sequence[str] | None, names: Sequence[str]
+) -> tuple[str, ...]:
+    """The protocol's metrics that :func:`choose_metrics` did not take because their
+    weights or torch are missing."""
+    if metrics is not None:
+        return ()
+    return tuple(name for name in rules.metrics if name not in names)

@@ -36,6 +36,11 @@ class Protocol:
     phases: int = 1
     """Over how many crops LPIPS and DISTS are averaged, where the user names none
     (:func:`upframe.metrics.phases.phase_crops`)."""
+    crfs: tuple[int, ...] = ()
+    """CRFs of H.264 that the low-resolution frames go through where they are made from
+    the ground truth; each makes a clip of its own (`upframe.evaluation.web`)."""
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    """What is scored where the user names nothing."""
     clips: tuple[str, ...] = ()
     """The only clips that count, of those in the folder; empty for all."""
 
@@ -60,6 +65,9 @@ class Protocol:
         if self.frames == "middle":
             mean = "the middle frame of each clip, mean over clips"
         low = "made from gt by MATLAB's bicubic imresize" if made else "taken from lq"
+        if made and self.crfs:
+            crfs = " and ".join(map(str, self.crfs))
+            low += f", then H.264 4:2:0 (x264, defaults) at CRF {crfs}"
         return (
             f"{self.name}: x{scale}, low resolution {low}, rounded to 8 bits, "
             f"{channel}, crop {self.border(scale)}, {mean}"
@@ -99,6 +107,17 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "real",
                 "VideoLQ and the like: frames without ground truth",
                 has_truth=False,
+                metrics=(),
+            ),
+            Protocol(
+                "web",
+                "no published table: an ordinary web video, of which no training "
+                "degradation is a part; Y, and perceptual distances as means over "
+                "crops",
+                crop="scale",
+                phases=2,
+                crfs=(23, 30),
+                metrics=("psnr", "lpips", "dists", "checkerboard", "false_texture"),
             ),
         )
     }

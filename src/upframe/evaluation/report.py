@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from upframe.errors import OutputError
+from upframe.evaluation.by_frame import marked
 from upframe.evaluation.evaluate import EvaluationReport
 from upframe.evaluation.plot import write_plot
 
@@ -95,9 +96,26 @@ def to_markdown(report: EvaluationReport, plot: str | None = None) -> str:
         "",
         *(f"- {name}: {text}" for name, text in report.definitions.items()),
     ]
+    if report.by_frame:
+        lines += [
+            "",
+            "Mean over the clips by frame number:",
+            "",
+            _row("frame", "clips", list(report.by_frame)),
+            _row("---", "---:", ["---:"] * len(report.by_frame)),
+            *(
+                _row(str(n), len(report.clips), _at(report.by_frame, n))
+                for n in marked(report.by_frame)
+            ),
+        ]
     if plot is not None:
         lines += ["", f"![Scores of every frame]({plot})"]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _at(by_frame: Mapping[str, tuple[float, ...]], number: int) -> list[str]:
+    scores = {name: values[number - 1] for name, values in by_frame.items()}
+    return _values(scores, list(by_frame))
 
 
 def _plain(name: str) -> str:

@@ -19,13 +19,12 @@ try:
     import torch.nn.functional as F
     from torch import Tensor, nn
 
+    from upframe.metrics.files import DISTS_FILE
     from upframe.metrics.networks import NetworkMetric
 except ImportError as error:
     raise MissingExtraError("DISTS", "metrics") from error
 
-FILE = "dists_vgg16_features_and_weights.safetensors"
-"""Name of the file with ``features.*`` of VGG16, ``alpha`` and ``beta``."""
-
+FILE = DISTS_FILE
 
 STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """Convolutions of VGG16 by stage, numbered as in torchvision."""

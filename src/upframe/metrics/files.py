@@ -8,6 +8,10 @@ from pathlib import Path
 
 from upframe.errors import WeightsError
 
+LPIPS_FILE = "lpips_alexnet_features_and_lins.safetensors"
+"""``features.*`` of AlexNet and ``lin*`` of LPIPS."""
+DISTS_FILE = "dists_vgg16_features_and_weights.safetensors"
+"""``features.*`` of VGG16, ``alpha`` and ``beta``."""
 VARIABLE = "UPFRAME_METRIC_WEIGHTS"
 """Environment variable with the folder of the files."""
 

@@ -18,13 +18,12 @@ try:
     import torch.nn.functional as F
     from torch import Tensor, nn
 
+    from upframe.metrics.files import LPIPS_FILE
     from upframe.metrics.networks import NetworkMetric
 except ImportError as error:
     raise MissingExtraError("LPIPS", "metrics") from error
 
-FILE = "lpips_alexnet_features_and_lins.safetensors"
-"""Name of the file with ``features.*`` of AlexNet and ``lin*`` of LPIPS."""
-
+FILE = LPIPS_FILE
 
 _CHANNELS = (64, 192, 384, 256, 256)
 
