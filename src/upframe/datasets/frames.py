@@ -91,7 +91,7 @@ class VideoFrames:
 
     @cached_property
     def _count(self) -> int:
-        from upframe.media.source import scan  # all else works without PyAV
+        from upframe.media.index import scan  # all else works without PyAV
 
         return scan(self.path).packets
 

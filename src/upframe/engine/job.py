@@ -28,9 +28,10 @@ from upframe.media.formats import (
 )
 from upframe.media.frames import Source, SourceInfo
 from upframe.media.images import ImageSource, is_image_collection
+from upframe.media.index import Extent, scan
 from upframe.media.mux import Window
 from upframe.media.pipes import PipeEncoder
-from upframe.media.source import Extent, FileSource, scan
+from upframe.media.source import FileSource
 from upframe.media.standard import open_stdin
 from upframe.planning.plan import Plan, make_plan
 from upframe.planning.plan import Source as PlanSource

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from upframe.media.colour import Colour, Pixels
+from upframe.media.position import Position
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Frame:
     duration: int
     """In the same units; 0 when the file does not say."""
     name: str = ""
-    """File name without suffix, for pictures of a folder."""
+    """File name without suffix, for images of a folder."""
+    position: Position | None = field(default=None, compare=False, repr=False)
+    """Where decoding stands behind this frame; None where a source cannot seek."""
 
 
 @dataclass(frozen=True)

@@ -2,75 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
-import av
-import av.error
-from av.codec import CodecContext
-from av.sidedata.sidedata import Type as SideDataType
-from av.video.frame import VideoFrame
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from upframe.errors import InputError
 from upframe.media.colour import Colour, ToRGB, bit_depth, has_alpha, is_rgb, resolve
 from upframe.media.container import friendly_errors, open_input
-from upframe.media.frames import Frame, Hdr, SourceInfo
-from upframe.media.interlace import Deinterlacer, looks_interlaced
+from upframe.media.decoding import Decoded, Decoding, deinterlaced
+from upframe.media.frames import Frame, SourceInfo
+from upframe.media.index import Extent, PacketIndex
+from upframe.media.interlace import looks_interlaced
+from upframe.media.position import Position, checksum
 from upframe.media.probe import describe_video, main_video
-from upframe.media.timestamps import TimestampRepair, nominal_step
+from upframe.media.seek import (
+    MARGINS,
+    NotExact,
+    PacketsDiffer,
+    check_seekable,
+    choose_keyframe,
+    packets_by_reading,
+    packets_by_seek,
+)
+from upframe.media.side_data import display_matrix, static_hdr
+from upframe.media.tracking import Tracker
 
 _DETECT_FRAMES = 24
 
 
-@dataclass(frozen=True)
-class Extent:
-    """What lies in a file by its packets, found without decoding."""
-
-    packets: int
-    """Video packets: frames, but for field pairs and damaged files."""
-    end: float
-    """End of the last packet of any stream in seconds: on the container's clock or
-    from its start, whichever is later, as formats differ in what they declare."""
-    declared: float
-    """Duration that the container declares, in seconds; 0 when it says none."""
-    ended: bool = True
-    """False for a GIF without its end mark; other formats have none."""
+Packets = Callable[[InputContainer, VideoStream, PacketIndex, int], Iterator[Any]]
+_WAYS: dict[str, Packets] = {"seek": packets_by_seek, "read": packets_by_reading}
 
 
-def scan(path: Path) -> Extent:
-    """Read through the packets of a file, as fast as the disk gives them.
+class _Run(NamedTuple):
+    """Decoded frames that are still to come."""
 
-    Raises:
-        InputError: it cannot be read, or holds no video.
-    """
-    with open_input(path) as container, friendly_errors("read", str(path)):
-        video = main_video(container, str(path))
-        start = min(0.0, (container.start_time or 0) / 1e6)
-        packets, end = 0, 0.0
-        try:
-            for packet in container.demux():
-                mine = packet.stream.index == video.index and not packet.is_discard
-                packets += bool(mine and packet.size)
-                at = packet.pts if packet.pts is not None else packet.dts
-                if at is not None and packet.time_base:
-                    stop = (at + (packet.duration or 0)) * packet.time_base
-                    end = max(end, float(stop) - start)
-        except av.error.FFmpegError:
-            pass  # the decoder will meet it, count it and go on behind it
-        ended = container.format.name != "gif" or _last_byte(path) == b"\x3b"
-        return Extent(packets, end, (container.duration or 0) / 1e6, ended)
+    frames: Iterator[Decoded]
+    decoding: Decoding
+    base: Decoded | None
+    """The frame before them; None at the start of the file."""
 
 
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1)
+def _first_known(*values: Any) -> int:
+    return next((int(v) for v in values if int(v) not in (2, 3)), 2)
 
 
 class FileSource:
@@ -78,12 +58,16 @@ class FileSource:
 
     Args:
         source: a file, or a binary stream such as standard input.
-        format: FFmpeg's format name for a stream that does not tell.
+        format: FFmpeg's format name for a stream that cannot be detected.
         demuxer: options of the demuxer, for raw video.
         start: seconds after the first frame at which to begin.
         duration: seconds to take; all when None.
         deinterlace: ``auto`` (flags and combing decide), ``on`` or ``off``.
         expected: extent found by `scan`; a file that ends before it is refused.
+        begin: where to begin instead of at the first frame, as an earlier reading of
+            the same file with the same arguments recorded it. Frames, timestamps and
+            warnings are those of straight decoding.
+        stop: number of the frame before which to end, counted as in `Position`.
 
     Raises:
         InputError: it cannot be read, or holds no video that decodes.
@@ -99,12 +83,25 @@ class FileSource:
         duration: float | None = None,
         deinterlace: str = "auto",
         expected: Extent | None = None,
+        begin: Position | None = None,
+        stop: int | None = None,
     ) -> None:
+        self._source = source
         self._name = str(source) if isinstance(source, Path) else "standard input"
         self._start, self._duration = start, duration
-        self._damaged = self._packets = self._decoded_frames = self._marred = 0
-        self._container = open_input(source, format=format, **(demuxer or {}))
+        self._begin, self._stop = begin, stop
+        self._index = expected.index if expected else None
+        self._opened = contextlib.ExitStack()
+        self._container = self._opened.enter_context(
+            open_input(source, format=format, **(demuxer or {}))
+        )
         self.warnings: list[str] = []
+        self.reached = "start"
+        """How ``begin`` was reached, once iteration has begun: ``seek``; ``read``, by
+        reading all packets before it; ``decode``, by decoding all frames before it;
+        ``start`` where there was nothing to pass over, or little."""
+        self.seek_refused = ""
+        """Why all frames before ``begin`` had to be decoded."""
         try:
             with friendly_errors("decode", self._name):
                 self._stream = main_video(self._container, self._name)
@@ -116,7 +113,12 @@ class FileSource:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        self._container.close()
+        self._opened.close()
+
+    @property
+    def decoded(self) -> int:
+        """Frames decoded so far, those that were passed over included."""
+        return sum(decoding.frames for decoding in self._decodings)
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode all frames; each array is its own.
@@ -124,96 +126,153 @@ class FileSource:
         Raises:
             InputError: not one frame could be decoded.
         """
-        info = self.info
-        to_rgb = ToRGB(
+        info, at = self.info, self._begin
+        self._to_rgb = ToRGB(
             info.colour, info.width, info.height, alpha=info.alpha, deep=info.depth > 8
         )
-        repair = TimestampRepair(nominal_step(info.rate, info.time_base))
-        first: int | None = None
-        resized = count = 0
         with friendly_errors("decode", self._name):
-            for picture in self._deinterlaced():
-                pts = repair.push(_timestamp(picture))
-                first = pts if first is None else first
-                at = float((pts - first) * info.time_base)
-                if at < self._start - 1e-9:
-                    continue
-                if self._duration is not None and (
-                    at >= self._start + self._duration - 1e-9
-                ):
-                    break
-                resized += (picture.width, picture.height) != (info.width, info.height)
-                count += 1
-                yield Frame(to_rgb(picture), pts, picture.duration or 0)
-        self._report(count, resized, repair)
+            if at is not None:
+                try:
+                    for frame in self._frames(self._sought(at), at):
+                        at = frame.position
+                        yield frame
+                    return
+                except NotExact as exc:
+                    self.reached, self.seek_refused = "decode", str(exc)
+            yield from self._frames(self._straight(at), at)
 
-    def _report(self, count: int, resized: int, repair: TimestampRepair) -> None:
-        if not count:
+    def _frames(self, run: _Run, at: Position | None) -> Iterator[Frame]:
+        tracker = Tracker(self.info, self._start, at, run.base)
+        over = float("inf")
+        if self._duration is not None:
+            over = self._start + self._duration - 1e-9
+        for item in run.frames:
+            before = tracker.position
+            seconds = tracker.push(item)
+            if seconds >= over or before.frame == self._stop:
+                self._report(before, 0)
+                return
+            now = tracker.position
+            if now.frame > before.frame:
+                duration = item.frame.duration or 0
+                yield Frame(self._to_rgb(item.frame), now.last, duration, "", now)
+        place = tracker.end(run.decoding.damaged)
+        lost = 0
+        if not self.info.interlaced and not self._fields and self._duration is None:
+            # Fields may be coded in packets of their own, two to a frame.
+            lost = run.decoding.packets - place.decoded
+        self._report(place, lost)
+
+    def _straight(self, at: Position | None) -> _Run:
+        """Frames behind a position, decoded from the start of the file."""
+        frames: Iterator[Decoded] = itertools.chain(self._early, self._decoded)
+        self._early = []
+        if self.info.interlaced:
+            frames = deinterlaced(frames, self.info.time_base)
+        base: Decoded | None = None
+        if at is not None:
+            base = next(itertools.islice(frames, at.decoded - 1, None), None)
+            if base is None or base.frame.pts != at.raw:
+                raise InputError(
+                    f"Frame {at.frame - 1} of {self._name} is not where it was before.",
+                    "The file may have changed: run again with --fresh.",
+                )
+        return _Run(frames, self._decoding, base)
+
+    def _sought(self, at: Position) -> _Run:
+        """Frames behind a position, decoded from a keyframe.
+
+        Raises:
+            NotExact: they would not equal straight decoding.
+        """
+        if self._index is None or not isinstance(self._source, Path):
+            raise NotExact("its packets have not been listed")
+        reason: NotExact | None = None
+        target = check_seekable(self._container, self._stream, self._index, at)
+        for margin in MARGINS:
+            key = choose_keyframe(self._index, target, at, margin)
+            if key == 0:
+                if reason is not None:
+                    break
+                return self._straight(at)
+            for reached, packets in _WAYS.items():
+                try:
+                    run = self._decode_from(self._index, key, target, packets, at)
+                except PacketsDiffer as exc:
+                    reason = exc
+                except NotExact as exc:
+                    reason = exc
+                    break
+                else:
+                    self.reached = reached
+                    return run
+        assert reason is not None
+        raise reason
+
+    def _decode_from(
+        self, index: PacketIndex, key: int, target: int, packets: Packets, at: Position
+    ) -> _Run:
+        """Frames behind a position; the one before it is decoded again and checked."""
+        assert isinstance(self._source, Path)
+        container = self._opened.enter_context(open_input(self._source))
+        stream = main_video(container, self._name)
+        decoding = Decoding(
+            stream, packets(container, stream, index, key), index.shown(key)
+        )
+        self._decodings.append(decoding)
+        frames = iter(decoding)
+        if self.info.interlaced:
+            frames = deinterlaced(frames, self.info.time_base)
+        for item in frames:
+            if item.frame.pts == at.raw:
+                if at.check in (None, checksum(self._to_rgb(item.frame))):
+                    return _Run(frames, decoding, item)
+                break
+            if decoding.packets > index.shown(target) + MARGINS[-1]:
+                break
+        raise NotExact("frames decode differently behind a keyframe")
+
+    def _report(self, end: Position, lost: int) -> None:
+        if not end.frame:
             raise InputError(
                 f"Not one frame of {self._name} could be decoded"
                 + (f" between {self._start:g} s and its end." if self._start else "."),
                 "Check that it plays elsewhere"
                 + (", and that --start lies inside it." if self._start else "."),
             )
-        lost = 0
-        if not self.info.interlaced and not self._fields and self._duration is None:
-            # Fields may be coded in packets of their own, two to a frame.
-            lost = self._packets - self._decoded_frames
-        if max(lost, self._damaged) > 0:
-            self.warnings.append(
-                f"{max(lost, self._damaged)} coded frames of the input are damaged "
-                "and gave no picture."
-            )
-        if self._marred:
-            self.warnings.append(
-                f"{self._marred} frames of the input are damaged and show it."
-            )
-        if resized:
-            self.warnings.append(
-                f"The picture size changes inside the input: {resized} frames were "
-                f"scaled to {self.info.width}x{self.info.height} first."
-            )
-        if repair.missing:
-            self.warnings.append(
-                f"{repair.missing} frames had no timestamp; they follow at "
-                f"{float(self.info.rate):g} frames per second."
-            )
-        if repair.moved:
-            self.warnings.append(
-                f"{repair.moved} timestamps were repeated or ran backwards; "
-                "they were moved just past the one before."
-            )
-
-    def _decoded(self) -> Iterator[VideoFrame]:
-        decoder = _decoder(self._stream)
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:
-                self._damaged += 1
-                packet = None
-            if packet is not None and packet.size and not packet.is_discard:
-                self._packets += 1
-            try:
-                for frame in decoder.decode(packet if packet and packet.size else None):
-                    self._decoded_frames += 1
-                    self._marred += frame.is_corrupt
-                    yield frame
-            except av.error.EOFError:
-                return
-            except av.error.FFmpegError:
-                self._damaged += 1
-            if packet is None or not packet.size:
-                return
+        damaged, size = max(lost, end.damaged), f"{self.info.width}x{self.info.height}"
+        rate = f"{float(self.info.rate):g}"
+        for count, text in (
+            (damaged, "coded frames of the input are damaged and could not be decoded"),
+            (end.marred, "frames of the input are damaged and show it"),
+            (
+                end.resized,
+                f"frames were scaled to {size} first, as the frame size changes inside "
+                "the input",
+            ),
+            (
+                end.missing,
+                f"frames had no timestamp; they follow at {rate} frames per second",
+            ),
+            (
+                end.moved,
+                "timestamps were repeated or ran backwards; they were moved just past "
+                "the one before",
+            ),
+        ):
+            if count > 0:
+                self.warnings.append(f"{count} {text}.")
 
     def _look(
         self, deinterlace: str, expected: Extent | None
-    ) -> tuple[SourceInfo, list[VideoFrame]]:
+    ) -> tuple[SourceInfo, list[Decoded]]:
         """Decode the first frames: only they tell the truth about colour and fields."""
-        self._frames = self._decoded()
+        self._decoding = Decoding(self._stream, self._container.demux(self._stream))
+        self._decodings = [self._decoding]
+        self._decoded = iter(self._decoding)
         wanted = _DETECT_FRAMES if deinterlace == "auto" else 1
-        early = list(itertools.islice(self._frames, wanted))
+        items = list(itertools.islice(self._decoded, wanted))
+        early = [item.frame for item in items]
         if not early:
             raise InputError(
                 f"Not one frame of {self._name} could be decoded.",
@@ -233,9 +292,9 @@ class FileSource:
                 "(--deinterlace off keeps the fields)."
             )
         tagged = Colour(
-            matrix=_told(frame.colorspace, header.colour.matrix),
-            primaries=_told(frame.color_primaries, header.colour.primaries),
-            transfer=_told(frame.color_trc, header.colour.transfer),
+            matrix=_first_known(frame.colorspace, header.colour.matrix),
+            primaries=_first_known(frame.color_primaries, header.colour.primaries),
+            transfer=_first_known(frame.color_trc, header.colour.transfer),
             range=2
             if pix_fmt.startswith("yuvj")
             else int(frame.color_range) or header.colour.range,
@@ -259,26 +318,15 @@ class FileSource:
             pix_fmt=pix_fmt,
             codec=header.codec,
             interlaced=interlaced,
-            display_matrix=_display_matrix(frame),
+            display_matrix=display_matrix(frame),
             companions=tuple(
                 other.type
                 for other in self._container.streams
                 if other.index != self._stream.index
             ),
-            hdr=_hdr(frame),
+            hdr=static_hdr(frame),
         )
-        return info, early
-
-    def _deinterlaced(self) -> Iterator[VideoFrame]:
-        pictures = itertools.chain(self._early, self._frames)
-        self._early = []
-        if not self.info.interlaced:
-            yield from pictures
-            return
-        stage = Deinterlacer(self.info.time_base)
-        for picture in pictures:
-            yield from stage.push(picture)
-        yield from stage.flush()
+        return info, items
 
     def _check_extent(self, extent: Extent | None) -> None:
         if extent is None:
@@ -306,61 +354,3 @@ class FileSource:
                 f"The input declares {extent.declared:.3f} s and ends after "
                 f"{extent.end:.3f} s: its last frames may be cut off."
             )
-
-
-def _told(*values: Any) -> int:
-    return next((int(v) for v in values if int(v) not in (2, 3)), 2)
-
-
-def _timestamp(frame: VideoFrame) -> int | None:
-    return frame.pts if frame.pts is not None else frame.dts
-
-
-def _decoder(stream: VideoStream) -> Any:
-    """The stream's decoder; libvpx where the native one would drop the alpha."""
-    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    if name and stream.metadata.get("alpha_mode") == "1":
-        context = CodecContext.create(name, "r")
-        context.extradata = stream.codec_context.extradata
-        return context
-    stream.codec_context.thread_type = "AUTO"
-    return stream.codec_context
-
-
-def _side_data(frame: VideoFrame, kind: SideDataType) -> bytes | None:
-    try:
-        items: Any = frame.side_data
-        item = items.get(kind)
-    except ValueError:
-        return None  # PyAV 18 refuses frames with kinds of side data it does not know
-    return None if item is None else bytes(item)
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    raw = _side_data(frame, SideDataType.DISPLAYMATRIX)
-    return struct.unpack("=9i", raw[:36]) if raw else None
-
-
-def _hdr(frame: VideoFrame) -> Hdr:
-    mastering = light = ""
-    raw = _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA)
-    if raw and len(raw) >= 88:
-        values = struct.unpack("=22i", raw[:88])
-        num = [
-            Fraction(values[i], values[i + 1]) if values[i + 1] else Fraction(0)
-            for i in range(0, 20, 2)
-        ]
-        red, green, blue, white = (num[i : i + 2] for i in (0, 2, 4, 6))
-        if values[20] and values[21]:
-            points = [
-                f"{label}({round(x * 50000)},{round(y * 50000)})"
-                for label, (x, y) in zip(
-                    ("G", "B", "R", "WP"), (green, blue, red, white), strict=True
-                )
-            ]
-            top, low = round(num[9] * 10000), round(num[8] * 10000)
-            mastering = "".join(points) + f"L({top},{low})"
-    raw = _side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL)
-    if raw and len(raw) >= 8:
-        light = "{},{}".format(*struct.unpack("=2I", raw[:8]))
-    return Hdr(mastering, light)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 
@@ -16,23 +16,26 @@ class TimestampRepair:
 
     Args:
         step: one nominal frame in timestamp units, at least 1.
+        last: the timestamp given last; None at the start.
+        missing: timestamps so far that were missing.
+        moved: timestamps so far that did not rise.
     """
 
     step: int
-    missing: int = field(default=0, init=False)
-    moved: int = field(default=0, init=False)
-    _last: int | None = field(default=None, init=False)
+    last: int | None = None
+    missing: int = 0
+    moved: int = 0
 
     def push(self, pts: int | None) -> int:
         """The timestamp to use for the next frame in presentation order."""
         if pts is None:
             self.missing += 1
-            pts = 0 if self._last is None else self._last + self.step
-        elif self._last is not None and pts <= self._last:
+            pts = 0 if self.last is None else self.last + self.step
+        elif self.last is not None and pts <= self.last:
             self.moved += 1
-            back = self._last - pts
-            pts = self._last + (self.step if back > self.step else 1)
-        self._last = pts
+            back = self.last - pts
+            pts = self.last + (self.step if back > self.step else 1)
+        self.last = pts
         return pts
 
 
