@@ -24,8 +24,8 @@ from upframe.errors import UpframeError, WeightsError
 from upframe.media.source import FileSource
 from upframe.runtimes import make
 from upframe.runtimes.make import choose_precision
+from upframe.systems.ultravsr import degradation_estimator
 from upframe.systems.ultravsr.adapters import checkpoint
-from upframe.systems.ultravsr.model import degradation_estimator
 from upframe.weights.folders import describe_folder, find_system, folder_sha256
 
 SYSTEMS = ("oasis", "liftvsr", "ultravsr")
