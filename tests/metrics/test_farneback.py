@@ -1,28 +1,25 @@
-"""Farneback flow: known motion, any size, and OpenCV's numbers."""
+"""Farneback flow: known motion, any size, and the same in NumPy."""
 
 from __future__ import annotations
 
+import sys
+
+import farneback_reference
 import numpy as np
 import pytest
 from textures import texture
 
 from upframe.degradations.bicubic import to_uint8
+from upframe.errors import MissingExtraError
 from upframe.metrics.flow import farneback, grey, sample
+from upframe.metrics.temporal import flow_difference, warping_error
 from upframe.nn.resize import imresize
-
-OPENCV = {
-    (0, 0): (1.1172, -0.5233),
-    (3, 70): (2.1159, -1.2821),
-    (25, 38): (2.3233, -1.4953),
-    (30, 10): (2.3281, -1.4997),
-    (49, 76): (0.2694, -0.3237),
-}
 
 
 def test_a_shift_is_found() -> None:
-    picture = texture(130, 150)
-    flow = farneback(picture[8:118, 10:140], picture[5:115, 14:144])
-    # what is at p lies four pixels left of and three below p in the second picture
+    scene = texture(130, 150)
+    flow = farneback(scene[8:118, 10:140], scene[5:115, 14:144])
+    # what is at p lies four pixels left of and three below p in the second frame
     inner = flow[20:-20, 20:-20].reshape(-1, 2)
     np.testing.assert_allclose(inner.mean(0), [-4, 3], atol=0.05)
     assert np.abs(inner - [-4, 3]).max() < 0.5
@@ -35,24 +32,56 @@ def test_less_than_a_pixel_is_found() -> None:
     np.testing.assert_allclose(flow.mean((0, 1)), [-0.5, 0], atol=0.05)
 
 
-def test_the_numbers_of_opencv() -> None:
-    # cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 3, 15, 3, 5, 1.2, 0), OpenCV 5.0.0
+def _waves() -> list[np.ndarray]:
     y, x = np.mgrid[:50, :77].astype(np.float64)
-    first, second = (
+    return [
         np.floor(
             128 + 60 * np.sin((x - k) / 5 + y / 9) + 50 * np.cos((y + k) / 4)
         ).astype(np.uint8)
         for k in (0, 1.5)
-    )
-    flow = farneback(first, second)
-    for (row, column), want in OPENCV.items():
-        np.testing.assert_allclose(flow[row, column], want, atol=0.005)
+    ]
+
+
+SCENE = texture(130, 150)
+
+
+@pytest.mark.parametrize("frames", [_waves(), [SCENE[8:118, 10:], SCENE[5:115, :-10]]])
+def test_the_same_as_in_numpy(frames: list[np.ndarray]) -> None:
+    flow, reference = farneback(*frames), farneback_reference.farneback(*frames)
+    apart = np.abs(flow - reference)
+    assert apart.mean() < 1e-3
+    assert np.quantile(apart, 0.999) < 0.01
+
+
+def test_scores_are_those_of_the_flow_in_numpy() -> None:
+    """tOF and E*warp agree to a thousandth of their value."""
+    rng = np.random.default_rng(2)
+    scene = texture(130, 150)
+    truth = [scene[4:124, 4:144], scene[5:125, 7:147]]
+    noisy = [
+        np.clip(frame + rng.normal(0, 8, frame.shape), 0, 255).astype(np.uint8)
+        for frame in truth
+    ]
+    scores = []
+    for flow in (farneback, farneback_reference.farneback):
+        forward, backward = flow(*truth), flow(*truth[::-1])
+        tof = flow_difference(flow(*noisy), forward)
+        scores.append((tof, warping_error(*noisy, forward, backward)))
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+def test_without_opencv_the_install_line_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match=r"upframe\[metrics\]"):
+        farneback(texture(20, 20), texture(20, 20))
 
 
 def test_no_motion() -> None:
-    picture = texture(40, 61)
-    flow = farneback(picture, picture)
-    # the last row and column count as outside, in OpenCV, too
+    scene = texture(40, 61)
+    flow = farneback(scene, scene)
+    # the last row and column count as outside
     np.testing.assert_allclose(flow, 0, atol=0.1)
     assert np.abs(flow).mean() < 0.005
 
@@ -66,7 +95,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 
 
 def test_sizes_must_agree() -> None:
-    with pytest.raises(ValueError, match="no two pictures"):
+    with pytest.raises(ValueError, match="expected two frames"):
         farneback(texture(20, 20), texture(20, 21))
 
 

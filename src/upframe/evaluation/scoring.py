@@ -29,7 +29,7 @@ from upframe.metrics import (
 )
 from upframe.metrics.artifacts import SCALES
 from upframe.metrics.files import fingerprint
-from upframe.metrics.flow import Plane
+from upframe.metrics.flow import Plane, opencv
 from upframe.metrics.phases import PHASES, phase_crops
 from upframe.metrics.temporal import flow_difference
 from upframe.metrics.vmaf import VMAF, find_ffmpeg
@@ -65,7 +65,8 @@ class Scoring:
             UsageError: VMAF is wanted and there is no ffmpeg for it; checkerboards are
                 wanted and have no definition for the scale; ``phases`` is invalid.
             WeightsError: weights are missing or damaged.
-            MissingExtraError: LPIPS or DISTS is wanted and torch is not installed.
+            MissingExtraError: LPIPS or DISTS is wanted and torch is not installed, or a
+                flow and OpenCV is not.
         """
         self.names = tuple(names)
         self.channel, self.border, self.scale = (
@@ -84,6 +85,8 @@ class Scoring:
                 f"checkerboard is not defined for models of scale {scale}.",
                 f"Leave it out, or use a model of scale {SCALES[0]} to {SCALES[-1]}.",
             )
+        if "tof" in names or "ewarp" in names:
+            opencv()
         files = {}
         self._niqe: NIQE | None = None
         self._lpips: LPIPS | None = None

@@ -1,53 +1,58 @@
-"""Dense optical flow without weights, for the metrics of time.
+"""Dense optical flow without weights, for the metrics of two frames.
 
-The method of Farneback, "Two-Frame Motion Estimation Based on Polynomial Expansion"
-(SCIA 2003), in NumPy, in the steps of OpenCV's ``calcOpticalFlowFarneback`` with the
-arguments that TecoGAN's evaluation gives it (`OPENCV`), so that numbers can be compared
-with published ones. On frames of Vid4 it differs from OpenCV 5 by 0.00007 pixels on
-average and by 0.03 at most.
+OpenCV's implementation of Farneback, "Two-Frame Motion Estimation Based on Polynomial
+Expansion" (SCIA 2003), with the arguments of TecoGAN's evaluation, so that numbers can
+be compared with published ones. A NumPy version in the tests checks it.
 
 A flow is (H, W, 2) float32 in pixels, horizontal first: what is at ``p`` in the first
-picture is at ``p + flow[p]`` in the second.
+frame is at ``p + flow[p]`` in the second.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from upframe.errors import MissingExtraError
+
 Plane = NDArray[np.float32]
 
 DESCRIPTION = (
-    "Farneback flow (no weights; pyramid 3 halvings, window 15, 3 iterations, "
-    "polynomials 5 with sigma 1.2)"
+    "Farneback flow of OpenCV (no weights; pyramid 3 halvings, window 15, 3 "
+    "iterations, polynomials 5 with sigma 1.2)"
 )
 """For the printed protocol."""
 
-OPENCV = (0.5, 3, 15, 3, 5, 1.2, 0)
-"""The same as arguments of ``cv2.calcOpticalFlowFarneback``, after its pictures."""
-
-_HALVINGS = 3
-_SMALLEST = 32
-"""No side of the pyramid gets shorter than this."""
-_WINDOW = 15
-_ITERATIONS = 3
-_RADIUS = 5
-_SIGMA = 1.2
-_EDGE = np.array((0.14, 0.14, 0.4472, 0.4472, 0.4472), np.float32)
-"""Trust in the polynomials of the outermost pixels."""
+_ARGUMENTS = (0.5, 3, 15, 3, 5, 1.2, 0)
+"""Of ``cv2.calcOpticalFlowFarneback`` after its frames: factor between the levels of
+the pyramid, levels below the first, window, iterations, polynomials, their sigma,
+flags."""
 
 
-def grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def opencv() -> Any:
+    """The module ``cv2``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtraError("Optical flow", "metrics") from error
+    return cv2
+
+
+def grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """0.299 R + 0.587 G + 0.114 B of (..., 3) in 0..255, rounded to uint8."""
     weights = np.array((0.299, 0.587, 0.114))
-    rounded = np.floor(picture.astype(np.float64) @ weights + 0.5)
+    rounded = np.floor(frame.astype(np.float64) @ weights + 0.5)
     return np.asarray(rounded, dtype=np.uint8)
 
 
 def farneback(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Plane:
-    """Flow from one picture to another.
+    """Flow from one frame to another.
 
     Args:
         first: (H, W) grey or (H, W, 3) RGB, uint8.
@@ -57,36 +62,18 @@ def farneback(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Plane:
         (H, W, 2) in pixels.
 
     Raises:
-        ValueError: if shapes differ or are not those of pictures.
+        ValueError: if shapes differ or are not those of frames.
+        MissingExtraError: OpenCV is not installed.
     """
     if first.shape != second.shape or first.ndim not in (2, 3) or 0 in first.shape:
-        raise ValueError(f"no two pictures: {first.shape} and {second.shape}")
-    planes = [
-        (grey(p) if p.ndim == 3 else p).astype(np.float32) for p in (first, second)
-    ]
-    height, width = planes[0].shape
-    halvings = 0
-    while (
-        halvings < _HALVINGS and min(height, width) * 0.5 ** (halvings + 1) >= _SMALLEST
-    ):
-        halvings += 1
-    flow: Plane | None = None
-    for level in range(halvings, -1, -1):
-        scale = 0.5**level
-        size = (round(height * scale), round(width * scale))
-        if flow is None:
-            flow = np.zeros((*size, 2), np.float32)
-        else:
-            flow = 2 * _resize(flow, size)
-        before, after = (_expand(_shrink(plane, scale, size)) for plane in planes)
-        for _ in range(_ITERATIONS):
-            flow = _solve(_equations(before, after, flow))
-    assert flow is not None
-    return flow
+        raise ValueError(f"expected two frames, got {first.shape} and {second.shape}")
+    planes = [grey(frame) if frame.ndim == 3 else frame for frame in (first, second)]
+    flow = opencv().calcOpticalFlowFarneback(*planes, None, *_ARGUMENTS)
+    return np.asarray(flow, dtype=np.float32)
 
 
 def sample(image: Plane, x: Plane, y: Plane) -> tuple[Plane, NDArray[np.bool_]]:
-    """Bilinear samples of a picture.
+    """Bilinear samples of an image.
 
     Args:
         image: (H, W, C).
@@ -116,130 +103,3 @@ def positions(height: int, width: int) -> tuple[Plane, Plane]:
     """Column and row of every pixel, (1, W) and (H, 1)."""
     across = np.arange(width, dtype=np.float32)[None]
     return across, np.arange(height, dtype=np.float32)[:, None]
-
-
-def _resize(image: Plane, size: tuple[int, int]) -> Plane:
-    """Bilinear, pixel centres, without antialiasing; (H, W, C) to (*size, C)."""
-    height, width = image.shape[:2]
-    y = (np.arange(size[0], dtype=np.float32) + 0.5) * (height / size[0]) - 0.5
-    x = (np.arange(size[1], dtype=np.float32) + 0.5) * (width / size[1]) - 0.5
-    yy, xx = np.meshgrid(y, x, indexing="ij")
-    return sample(image, xx.astype(np.float32), yy.astype(np.float32))[0]
-
-
-def _shrink(plane: Plane, scale: float, size: tuple[int, int]) -> Plane:
-    """Gaussian blur that suits the scale, then bilinear; (H, W) to size."""
-    sigma = (1 / scale - 1) / 2
-    if sigma == 0:
-        kernel = np.array((0.25, 0.5, 0.25))
-    else:
-        taps = max(round(5 * sigma) | 1, 3)
-        x = np.arange(taps) - (taps - 1) / 2
-        kernel = np.exp(-(x**2) / (2 * sigma**2))
-        kernel /= kernel.sum()
-    radius = len(kernel) // 2
-    for axis in (0, 1):
-        pads = [(0, 0), (0, 0)]
-        pads[axis] = (radius, radius)
-        # a picture of one row or column has nothing to mirror
-        mode = "reflect" if plane.shape[axis] > 1 else "edge"
-        plane = _correlate(np.pad(plane, pads, mode=mode), kernel, axis)  # type: ignore[call-overload]
-    return plane if size == plane.shape else _resize(plane[..., None], size)[..., 0]
-
-
-def _correlate(padded: Plane, kernel: NDArray[np.float64], axis: int) -> Plane:
-    """The valid part along one axis of (H, W)."""
-    count = padded.shape[axis] - len(kernel) + 1
-    shape = list(padded.shape)
-    shape[axis] = count
-    out = np.zeros(shape, np.float32)
-    for k, weight in enumerate(kernel.astype(np.float32)):
-        if weight:
-            out += weight * (
-                padded[k : k + count] if axis == 0 else padded[:, k:][:, :count]
-            )
-    return out
-
-
-@lru_cache(maxsize=1)
-def _basis() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of 1, x and x² under the Gaussian, (3, 11); the inverse Gram matrix."""
-    x = np.arange(-_RADIUS, _RADIUS + 1, dtype=np.float64)
-    g = np.exp(-(x**2) / (2 * _SIGMA**2))
-    g /= g.sum()
-    yy, xx = np.meshgrid(x, x, indexing="ij")
-    functions = np.stack([np.ones_like(xx), xx, yy, xx**2, yy**2, xx * yy]).reshape(
-        6, -1
-    )
-    gram = (functions * np.outer(g, g).ravel()) @ functions.T
-    return np.stack([g, x * g, x * x * g]), np.linalg.inv(gram)
-
-
-def _expand(plane: Plane) -> Plane:
-    """Polynomial around every pixel: (H, W) to (H, W, 5) as y, x, yy, xx, xy."""
-    (g, xg, xxg), inverse = _basis()
-    pad = np.pad(plane, ((_RADIUS, _RADIUS), (0, 0)), mode="edge")
-    sides = ((0, 0), (_RADIUS, _RADIUS))
-    rows = [np.pad(_correlate(pad, k, 0), sides, mode="edge") for k in (g, xg, xxg)]
-    mean = _correlate(rows[0], g, 1) * np.float32(inverse[0, 3])
-    out = np.empty((*plane.shape, 5), np.float32)
-    out[..., 0] = _correlate(rows[1], g, 1) * np.float32(inverse[2, 2])
-    out[..., 1] = _correlate(rows[0], xg, 1) * np.float32(inverse[1, 1])
-    out[..., 2] = mean + _correlate(rows[2], g, 1) * np.float32(inverse[4, 4])
-    out[..., 3] = mean + _correlate(rows[0], xxg, 1) * np.float32(inverse[3, 3])
-    out[..., 4] = _correlate(rows[1], xg, 1) * np.float32(inverse[5, 5])
-    return out
-
-
-def _trust(length: int) -> Plane:
-    """Factor by the distance to both ends of an axis."""
-    out = np.ones(length, np.float32)
-    near = min(len(_EDGE), length)
-    out[:near] *= _EDGE[:near]
-    out[length - near :] *= _EDGE[:near][::-1]
-    return out
-
-
-def _equations(before: Plane, after: Plane, flow: Plane) -> Plane:
-    """Normal equations of the flow of every pixel, (H, W, 5)."""
-    height, width = flow.shape[:2]
-    across, down = positions(height, width)
-    x, y = across + flow[..., 0], down + flow[..., 1]
-    there, _ = sample(after, x, y)
-    inside = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
-    visible = inside[..., None]
-    slope = 0.5 * (before[..., :2] - np.where(visible, there[..., :2], 0))
-    curve = np.where(visible, 0.5 * (before[..., 2:] + there[..., 2:]), before[..., 2:])
-    yy, xx, xy = curve[..., 0], curve[..., 1], 0.5 * curve[..., 2]
-    by = slope[..., 0] + yy * flow[..., 1] + xy * flow[..., 0]
-    bx = slope[..., 1] + xy * flow[..., 1] + xx * flow[..., 0]
-    out = np.stack(
-        (
-            yy * yy + xy * xy,
-            (yy + xx) * xy,
-            xx * xx + xy * xy,
-            yy * by + xy * bx,
-            xy * by + xx * bx,
-        ),
-        axis=-1,
-    )
-    trust = np.outer(_trust(height), _trust(width)) ** 2
-    return np.asarray(out * trust[..., None], dtype=np.float32)
-
-
-def _solve(equations: Plane) -> Plane:
-    """Equations summed over the window, solved: (H, W, 5) to (H, W, 2)."""
-    half = _WINDOW // 2
-    sums: NDArray[np.float64] = np.pad(
-        equations, ((half + 1, half), (half + 1, half), (0, 0)), mode="edge"
-    ).astype(np.float64)
-    sums[0] = 0
-    sums = np.cumsum(sums, axis=0)
-    sums = sums[_WINDOW:] - sums[:-_WINDOW]
-    sums[:, 0] = 0
-    sums = np.cumsum(sums, axis=1)
-    sums = (sums[:, _WINDOW:] - sums[:, :-_WINDOW]) / _WINDOW**2
-    yy, xy, xx, by, bx = np.moveaxis(sums, -1, 0)
-    factor = 1 / (yy * xx - xy * xy + 1e-3)
-    flow = np.stack(((yy * bx - xy * by) * factor, (xx * by - xy * bx) * factor), -1)
-    return np.asarray(flow, dtype=np.float32)

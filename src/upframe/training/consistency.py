@@ -12,10 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from upframe.metrics.flow import OPENCV, Plane, grey
+from upframe.metrics.flow import farneback, grey
 from upframe.metrics.temporal import visible
 from upframe.nn.warp import flow_warp
 
@@ -50,15 +49,8 @@ def _motion(clip: Tensor) -> tuple[Tensor, Tensor]:
     frames = [grey(x) for x in pictures.permute(0, 2, 3, 1).cpu().numpy()]
     flows, masks = [], []
     for one, other in pairwise(frames):
-        forward = _farneback(one, other)
+        forward = farneback(one, other)
         flows.append(forward)
-        masks.append(visible(forward, _farneback(other, one)))
+        masks.append(visible(forward, farneback(other, one)))
     flow = torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2)
     return flow, torch.from_numpy(np.stack(masks))
-
-
-def _farneback(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Plane:
-    import cv2
-
-    flow: Plane = cv2.calcOpticalFlowFarneback(one, other, None, *OPENCV)  # type: ignore[call-overload]
-    return flow
