@@ -111,14 +111,14 @@ def scenes(wide: NDArray[np.float32], frames: int, width: int) -> dict[str, Clip
 def time_steps(
     sessions: dict[str, Session],
     cases: dict[str, Case],
-    footage: dict[str, Clip],
+    scenes_by_name: dict[str, Clip],
     clock: Callable[[], float],
 ) -> dict[str, float]:
     """Median seconds per frame."""
     times: dict[str, list[float]] = {title: [] for title in sessions}
-    for i in range(len(footage["moving"])):
+    for i in range(len(scenes_by_name["moving"])):
         for title, session in sessions.items():
-            frame = footage[cases[title].clip][i]
+            frame = scenes_by_name[cases[title].clip][i]
             began = clock()
             session.push(frame)
             if i > _REST:

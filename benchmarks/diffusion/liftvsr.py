@@ -1,4 +1,4 @@
-"""LiftVSR-nano: what its cache and its moving attention are worth."""
+"""LiftVSR-nano: what its cache and its dynamic attention contribute."""
 
 from __future__ import annotations
 
@@ -8,83 +8,79 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.diffusion.bench import Bench, Restore
-from benchmarks.diffusion.findings import Finding, Verdict, below
-from benchmarks.diffusion.footage import (
-    Footage,
-    Pictures,
-    as_pictures,
-    over_clips,
+from benchmarks.diffusion.bench import Bench, Restore, Scores, means
+from benchmarks.diffusion.clips import (
+    CroppedClip,
+    Frames,
+    as_frames,
+    by_source,
+    over_pairs,
     restored,
     warping,
 )
+from benchmarks.diffusion.report import Result, lower
 
 from upframe.errors import WeightsError
 
 
-def cache(bench: Bench) -> Finding:
+def cache(bench: Bench) -> Result:
     """Warping error where one segment ends and the next begins."""
     system: Any = bench.weights.network("liftvsr-nano")
     segment: int = system.config.segment
     ways: dict[str, Restore] = {
         "with its cache": partial(restored, system),
-        "cache emptied at each border": partial(forgetful, system),
+        "cache emptied at each border": partial(without_cache, system),
     }
     with suppress(WeightsError):
         other = bench.weights.network("liftvsr-nano-no-cache")
         ways["trained without"] = partial(restored, other)
-    rows = {}
-    for label, restore in ways.items():
-        clips = [warping(restore(one), one) for one in bench.footage]
-        rows[label] = {
-            "E\\*warp at borders": over_clips([at_borders(c, segment) for c in clips]),
-            "inside": over_clips([at_borders(c, segment, inside=True) for c in clips]),
-        }
-    mine, *others = rows.items()
     column = "E\\*warp at borders"
-    return Finding(
+    scores: dict[str, Scores] = {}
+    for label, restore in ways.items():
+        pairs = [warping(restore(one), one) for one in bench.clips]
+        borders = [over_pairs(at_borders(p, segment)) for p in pairs]
+        inside = [over_pairs(at_borders(p, segment, inside=True)) for p in pairs]
+        scores[label] = {
+            column: by_source(bench.clips, borders.__getitem__),
+            "inside": by_source(bench.clips, inside.__getitem__),
+        }
+    mine, *others = scores.items()
+    return Result(
         "LiftVSR: the cache at the borders of segments",
-        f"{bench.clips}; segments of {segment} frames, so pairs "
+        f"{bench.described}; segments of {segment} frames, so pairs "
         f"{segment - 1}-{segment} and so on are borders",
-        rows,
-        [
-            below(
-                f"E\\*warp at borders, {mine[0]}", mine[1][column], label, row[column]
-            )
-            for label, row in others
-        ],
+        {label: means(values) for label, values in scores.items()},
+        [lower(column, mine[1][column], row[column], label) for label, row in others],
     )
 
 
-def token_flow(bench: Bench) -> Finding:
+def token_flow(bench: Bench) -> Result:
     """Attention along time that follows the motion, against attention that does not."""
-    rows = {}
-    for label, name in (
-        ("dynamic", "liftvsr-nano"),
-        ("plain", "liftvsr-nano-plain"),
-    ):
-        network = bench.weights.network(name)
-        rows[label] = bench.temporal(partial(restored, network))
-    moved = {
-        one.name: float(
-            np.mean([np.hypot(*np.moveaxis(flow, -1, 0)) for flow, _ in one.motion])
+    scores = {
+        label: bench.temporal(partial(restored, bench.weights.network(name)))
+        for label, name in (
+            ("dynamic", "liftvsr-nano"),
+            ("plain", "liftvsr-nano-plain"),
         )
-        for one in bench.footage
     }
-    dynamic, plain = rows["dynamic"], rows["plain"]
-    better = [m for m in ("tOF", "E\\*warp") if dynamic[m] < plain[m]]
-    speeds = ", ".join(f"{name} {pixels:.1f}" for name, pixels in moved.items())
-    return Finding(
-        "LiftVSR: dynamic temporal attention",
-        f"{bench.clips}; mean motion in pixels a frame: {speeds}; two weight files of "
-        "the same recipe, the second with token_flow: false",
-        rows,
-        [
-            Verdict(
-                "better than plain attention in "
-                + (" and ".join(better) if better else "neither tOF nor E\\*warp"),
-                bool(better),
+    moved = by_source(
+        bench.clips,
+        lambda n: float(
+            np.mean(
+                [np.hypot(*np.moveaxis(f, -1, 0)) for f, _ in bench.clips[n].motion]
             )
+        ),
+    )
+    dynamic, plain = scores["dynamic"], scores["plain"]
+    speeds = ", ".join(f"{name} {pixels:.1f}" for name, pixels in moved.items())
+    return Result(
+        "LiftVSR: dynamic temporal attention",
+        f"{bench.described}; mean motion in pixels a frame: {speeds}; two weight files "
+        "of the same recipe, the second with token_flow: false",
+        {label: means(values) for label, values in scores.items()},
+        [
+            lower(metric, dynamic[metric], plain[metric], "plain attention")
+            for metric in ("tOF", "E\\*warp")
         ],
     )
 
@@ -107,11 +103,11 @@ def at_borders(
 
 
 @torch.inference_mode()
-def forgetful(system: Any, clip: Footage) -> Pictures:
+def without_cache(system: Any, clip: CroppedClip) -> Frames:
     """Each segment as if a scene began with it."""
     length = system.config.segment
     parts = []
     for first in range(0, clip.low.shape[1], length):
         part = clip.low[:, first : first + length]
         parts.append(system(part, first_index=first))
-    return as_pictures(torch.cat(parts, dim=1))
+    return as_frames(torch.cat(parts, dim=1))

@@ -1,9 +1,10 @@
-"""UltraVSR-nano's own prior as a restorer of twenty steps: what one step is held to.
+"""UltraVSR-nano's own prior as a restorer of several steps.
 
-The way in which diffusion models of clean pictures restore without being trained for
-it (SDEdit, Meng et al., ICLR 2022): the latent of the enlarged frame is noised to a
-timestep in the middle of the schedule, where what the degradation left is drowned and
-the picture is not, and denoised from there by DDIM. Frames know nothing of each other.
+It restores without being trained for it (SDEdit, Meng et al., ICLR 2022): the latent of
+the enlarged frame is noised to a timestep in the middle of the schedule, where noise
+covers the degradation but not the content, and denoised from there by DDIM. Frames are
+independent of each other. The prior is unconditional, so it is a weak baseline; the
+same network with several steps (`benchmarks.diffusion.steps`) is the fairer one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class PriorRestorer(nn.Module):
         strength: where on the schedule it begins, 0 to 1: the share of the timesteps
             that lie below.
         seed: of the noise, which depends on the number of the frame besides.
+        colours: correction of the result, a name in `colour_fixes`.
     """
 
     def __init__(
@@ -43,13 +45,14 @@ class PriorRestorer(nn.Module):
         steps: int = STEPS,
         strength: float = STRENGTH,
         seed: int = 0,
+        colours: str = "wavelet",
     ) -> None:
         from diffusers import DDIMScheduler
 
         super().__init__()
         channels_last(prior)  # as UltraVSR keeps its networks
         self.prior = prior
-        self.seed = seed
+        self.seed, self.colours = seed, colours
         first, last = UltraVSRSizes.model_fields["betas"].default
         self.scheduler = DDIMScheduler(
             TIMESTEPS,
@@ -75,11 +78,11 @@ class PriorRestorer(nn.Module):
         noise = frame_noise(self.seed, indices, z.shape[1:])
         z = self.scheduler.add_noise(z, noise, self.timesteps[:1])
         for timestep in self.timesteps:
-            guess = self.prior.unet(z, timestep, None).sample
-            z = self.scheduler.step(guess, timestep, z).prev_sample
+            predicted = self.prior.unet(z, timestep, None).sample
+            z = self.scheduler.step(predicted, timestep, z).prev_sample
         out = autoencoder.decode(z / autoencoder.config.scaling_factor)
         out = (out[..., :height, :width] * 0.5 + 0.5).clamp(0, 1)
-        out = colour_fixes["wavelet"](out, big).clamp(0, 1)
+        out = colour_fixes[self.colours](out, big).clamp(0, 1)
         return out.reshape(*clips.shape[:2], *out.shape[1:])
 
 

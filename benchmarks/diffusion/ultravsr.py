@@ -1,4 +1,4 @@
-"""UltraVSR-nano: what its temporal modules and its one step are worth."""
+"""UltraVSR-nano: what its temporal modules and its one step contribute."""
 
 from __future__ import annotations
 
@@ -8,86 +8,100 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from benchmarks.diffusion.bench import Bench
-from benchmarks.diffusion.findings import Finding, Verdict, at_least, below
-from benchmarks.diffusion.footage import restored
+from benchmarks.diffusion.bench import MARGINS, Bench, means
+from benchmarks.diffusion.clips import restored
+from benchmarks.diffusion.report import Result, Samples, lower, no_worse, ratio_at_least
+from benchmarks.diffusion.steps import SeveralSteps
 
 from upframe.errors import WeightsError
-from upframe.evaluation.bench import time_in_turns
 
-REPEATS = (10, 1)
-"""Runs of one step and of twenty in each round, so that both take about as long."""
+REPEATS = 10
+"""Runs of one step in each round, so that a round takes about as long as many steps."""
+STEPS = 20
 
 
-def temporal_modules(bench: Bench) -> Finding:
-    """RTS lowers warping error against the same weights trained without it."""
-    rows = {}
-    for label, name in (
-        ("with RTS", "ultravsr-nano"),
-        ("trained without", "ultravsr-nano-still"),
-    ):
-        network = bench.weights.network(name)
-        rows[label] = bench.temporal(partial(restored, network))
-    column = "E\\*warp"
-    return Finding(
+def temporal_modules(bench: Bench) -> Result:
+    """The temporal modules lower the warping error, at no loss of anything else."""
+    before = "before the modules were added"
+    scores = {
+        label: bench.temporal(partial(restored, bench.weights.network(name)))
+        for label, name in (
+            ("with RTS", "ultravsr-nano"),
+            (before, "ultravsr-nano-still"),
+        )
+    }
+    mine, other = scores.values()
+    return Result(
         "UltraVSR: temporal modules (RTS)",
-        f"{bench.clips}; the second is what the first was made of: the same weights "
-        "of everything else, to which training added the temporal modules alone",
-        rows,
-        [below(column, *_pair(rows, column))],
+        f"{bench.described}; the second is the first before its last stage, which "
+        "added the temporal modules and trained them alone: it was trained for fewer "
+        "steps, and all other weights are equal",
+        {label: means(values) for label, values in scores.items()},
+        [
+            lower("E\\*warp", mine["E\\*warp"], other["E\\*warp"], before),
+            *(
+                no_worse(metric, mine[metric], other[metric], before, MARGINS[metric])
+                for metric in ("tOF", "LPIPS")
+            ),
+        ],
     )
 
 
-def one_step(bench: Bench) -> Finding:
-    """One step against twenty of the prior that it started from."""
-    from benchmarks.diffusion.prior import STEPS, STRENGTH, PriorRestorer, load_prior
+def one_step(bench: Bench) -> Result:
+    """One step against many of the same network, and of the prior it started from."""
+    network = bench.weights.network("ultravsr-nano")
+    one, several = "one step", f"the same network, {STEPS} steps"
+    networks = {one: network, several: SeveralSteps(network, STEPS)}
+    prior = f"its prior, {STEPS} steps"
+    networks[prior] = _prior(bench, network.colours)
+    parts = [clip.first(bench.timed) for clip in bench.clips]
+    runs = {
+        label: partial(restored, made, parts[0]) for label, made in networks.items()
+    }
+    # a single short run would measure whatever else the machine does
+    runs[one] = partial(_repeat, runs[one], REPEATS)
+    seconds: dict[str, Samples] = bench.times(runs)
+    seconds[one] = {k: taken / REPEATS for k, taken in seconds[one].items()}
+    lpips: dict[str, Samples] = {}
+    for label, made in networks.items():
+        results = [restored(made, part) for part in parts]
+        lpips[label] = bench.scored_parts(parts, results, "LPIPS")["LPIPS"]
+    rows = {
+        label: {
+            "LPIPS": fmean(lpips[label].values()),
+            "ms/frame": fmean(seconds[label].values()) / bench.timed * 1e3,
+        }
+        for label in networks
+    }
+    return Result(
+        f"UltraVSR: one step against {STEPS}",
+        f"first {bench.timed} frames of {bench.described}; {several}: DDIM from where "
+        "the estimate of the degradation places the clip, without noise; the prior "
+        "noises the latent to 0.3 of the schedule; all have the same correction of "
+        f"colours; time of a clip as a whole, {bench.rounds} rounds in turns, "
+        f"{REPEATS} runs of one step in each, {torch.get_num_threads()} threads",
+        rows,
+        [
+            no_worse("LPIPS", lpips[one], lpips[several], several, MARGINS["LPIPS"]),
+            no_worse("LPIPS", lpips[one], lpips[prior], prior, MARGINS["LPIPS"]),
+            ratio_at_least(
+                "faster than many steps", seconds[several], seconds[one], 10
+            ),
+        ],
+    )
+
+
+def _prior(bench: Bench, colours: str) -> torch.nn.Module:
+    from benchmarks.diffusion.prior import PriorRestorer, load_prior
 
     source = bench.weights.source("ultravsr-nano-prior")
     if Path(source).suffix != ".ckpt":
         raise WeightsError(
             f"{source} is no checkpoint of the prior.", "Give runs/.../last.ckpt."
         )
-    networks = {
-        "one step": bench.weights.network("ultravsr-nano"),
-        f"prior, {STEPS} steps": PriorRestorer(load_prior(Path(source))),
-    }
-    parts = [one.first(bench.timed) for one in bench.footage]
-    runs = [partial(restored, made, parts[0]) for made in networks.values()]
-    # a single short run would be told by whatever the machine did besides
-    several = [partial(_repeat, run, n) for run, n in zip(runs, REPEATS, strict=True)]
-    turns = time_in_turns(several, bench.rounds)
-    seconds = [took / n for took, n in zip(turns, REPEATS, strict=True)]
-    rows = {}
-    for (name, network), took in zip(networks.items(), seconds, strict=True):
-        results = [(restored(network, part), part) for part in parts]
-        rows[name] = {
-            "LPIPS": fmean(bench.eyes.lpips(*pair) for pair in results),
-            "ms/frame": took / bench.timed * 1e3,
-        }
-    one, many = rows.values()
-    return Finding(
-        "UltraVSR: one step against twenty of its prior",
-        f"first {bench.timed} frames of {bench.clips}; the prior noises the latent to "
-        f"{STRENGTH} of the schedule and takes {STEPS} DDIM steps; time of a clip as a "
-        f"whole, median of {bench.rounds} rounds in turns, in each {REPEATS[0]} runs "
-        f"of one step and {REPEATS[1]} of twenty, {torch.get_num_threads()} threads",
-        rows,
-        [
-            Verdict(
-                f"LPIPS: {one['LPIPS']:.4f} in one step, "
-                f"{many['LPIPS']:.4f} in {STEPS}",
-                one["LPIPS"] <= many["LPIPS"],
-            ),
-            at_least("faster by", many["ms/frame"] / one["ms/frame"], 10, " times"),
-        ],
-    )
+    return PriorRestorer(load_prior(Path(source)), steps=STEPS, colours=colours)
 
 
 def _repeat(run: Callable[[], object], count: int) -> None:
     for _ in range(count):
         run()
-
-
-def _pair(rows: dict[str, dict[str, float]], column: str) -> tuple[float, str, float]:
-    (_, mine), (label, other) = rows.items()
-    return mine[column], label, other[column]

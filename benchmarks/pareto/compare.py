@@ -15,22 +15,23 @@ from benchmarks.pareto.outcome import Entry, Outcome
 from benchmarks.pareto.quality import (
     RULES,
     SCALE,
+    LoadedClip,
     Quality,
-    Shots,
     available,
     read_clips,
     score_all,
 )
 
 from upframe.errors import UpframeError
+from upframe.evaluation.protocols import Protocol
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run, and what a picture of it needs."""
+    """A run, and what a contact sheet of it needs."""
 
     outcome: Outcome
-    clips: Sequence[Shots]
+    clips: Sequence[LoadedClip]
     qualities: Mapping[str, Quality]
     """Contender to its scores and samples."""
 
@@ -44,6 +45,7 @@ def compare(
     timed: int,
     rounds: int,
     threads: int,
+    rules: Protocol = RULES,
 ) -> Comparison:
     """Measure contenders against each other.
 
@@ -55,6 +57,7 @@ def compare(
         timed: frames of a session for time and memory.
         rounds: sessions of each that count.
         threads: CPU threads.
+        rules: the protocol.
 
     Returns:
         Entries in the order of the contenders.
@@ -65,8 +68,8 @@ def compare(
     load = load_average()
     missing = {one.name: why for one in contenders if (why := one.missing())}
     there = [one for one in contenders if one.name not in missing]
-    clips = read_clips(data, frames)
-    ready = available(metrics, missing)
+    clips = read_clips(data, frames, rules)
+    ready = available(metrics, missing, rules)
     qualities = {}
     for one, quality in zip(
         there, score_all(there, clips, ready, threads), strict=True
@@ -87,7 +90,7 @@ def compare(
     names = ", ".join(clip.name for clip in clips)
     settings = {
         "data": f"{data.name}: {names}, {len(clips[0].high)} frames each",
-        "protocol": RULES.describe(SCALE, made=not (data / "lq").is_dir()),
+        "protocol": rules.describe(SCALE, made=not (data / "lq").is_dir()),
         **ready.definitions,
         "time": f"median of {rounds} rounds in turns, sessions of {len(session)} "
         f"frames of {clips[0].name}, each in its own process",

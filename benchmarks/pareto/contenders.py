@@ -1,4 +1,4 @@
-"""Who takes part, what each needs, and how it is opened."""
+"""The models that are compared, what each needs, and how it is opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHARED = Path(__file__).resolve().parents[3] / "shared" / "weights"
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that enlarges clips four times."""
+    """Something that upscales clips four times."""
 
     name: str
     kind: Literal["upframe", "ncnn", "basicvsr"]
@@ -36,7 +36,7 @@ class Contender:
     """Whether it ships with us as a preset."""
 
     def missing(self) -> str:
-        """What keeps it from taking part; empty if nothing does."""
+        """Why it cannot take part; empty if it can."""
         if self.kind != "upframe" and not Path(self.source).is_file():
             return f"{self.source} is not there; run: python -m benchmarks.pareto.fetch"
         if self.kind == "ncnn" and find_spec("ncnn") is None:
@@ -75,7 +75,7 @@ class Contender:
         return choose_precision(model.card, model.files, device="cpu")
 
     def digest(self) -> str:
-        """Changes with what decides its pictures: weights, and code of peers."""
+        """Changes with what decides its frames: weights, and code of peers."""
         if self.kind == "upframe":
             return resolve_model("balanced", self.source).digest
         files = [Path(self.source)]
@@ -101,10 +101,7 @@ def presets() -> list[Contender]:
 
 
 def peers() -> list[Contender]:
-    """What people would use instead."""
-    ditn = CACHE / "DITN_Real_x4.pth"
-    if not ditn.is_file():
-        ditn = _SHARED / "ditn" / ditn.name
+    """Models of others."""
     return [
         Contender("bicubic", "upframe", "bicubic", "bicubic (MATLAB)"),
         Contender("lanczos", "upframe", "lanczos", "Lanczos"),
@@ -116,7 +113,13 @@ def peers() -> list[Contender]:
             _cached("realesr-animevideov3-x4.param"),
             "Real-ESRGAN animevideov3",
         ),
-        Contender("ditn-real", "upframe", str(ditn), "DITN_Real, authors' weights"),
+        Contender("ditn-real", "upframe", str(_ditn()), "DITN_Real, authors' weights"),
+        Contender(
+            "ditn-real-gan",
+            "upframe",
+            str(_ditn("GAN")),
+            "DITN_Real_GAN, authors' weights",
+        ),
         Contender(
             "basicvsr",
             "basicvsr",
@@ -170,6 +173,13 @@ def ncnn_parameters(param: Path) -> int:
         elif kind == "PReLU":
             total += int(fields[0])
     return total
+
+
+def _ditn(variant: str = "") -> Path:
+    """The authors' weights of DITN_Real: put there by hand, or the shared ones."""
+    name = "_".join(part for part in ("DITN_Real", variant, "x4.pth") if part)
+    kept = CACHE / name
+    return kept if kept.is_file() else _SHARED / "ditn" / name
 
 
 def _cached(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run of a comparison found, as a table and JSON."""
+"""Results of a comparison as a table and JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ COLUMNS = {
     "ssim": ("SSIM", 3),
     "lpips": ("LPIPS", 3),
     "dists": ("DISTS", 3),
+    "checkerboard": ("checkerboard, dB", 1),
+    "false_texture": ("false texture, dB", 1),
     "niqe": ("NIQE", 2),
     "tof": ("tOF", 3),
     "ewarp": ("E\\*warp", 2),
@@ -21,7 +23,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender: what it reaches and what it costs."""
+    """One contender: its scores and its cost."""
 
     name: str
     label: str

@@ -1,4 +1,4 @@
-"""How good the pictures are; kept by hash, so that time can be measured again alone."""
+"""Scores of the frames; kept by hash, so that time can be measured again alone."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from upframe.datasets.pictures import Picture, read_picture
 from upframe.degradations.bicubic import to_uint8
 from upframe.errors import InputError, RuntimeFailure, UpframeError
 from upframe.evaluation.clips import find_clips
-from upframe.evaluation.protocols import PROTOCOLS
+from upframe.evaluation.protocols import PROTOCOLS, Protocol
 from upframe.evaluation.scoring import Scoring, mean
+from upframe.evaluation.web import compressed
 from upframe.runtimes.base import FloatFrame, Session
 
 SCALE = 4
 RULES = replace(PROTOCOLS["vid4"], crop="scale")
-"""Vid4's protocol with a border of 4 pixels left out, as for networks of pictures."""
+"""Vid4's protocol without a border of 4 pixels, as for models of single images."""
+WEB = PROTOCOLS["web"]
+"""Ordinary web video: bicubic, then H.264 at two CRFs, each a clip of its own."""
 SELDOM = 4
 """Slow metrics look at every so many frames, beginning with the first."""
 _SLOW = ("dists",)
 
 
 @dataclass(frozen=True)
-class Shots:
-    """The frames of a clip."""
+class LoadedClip:
+    """The frames of a clip, in memory."""
 
     name: str
     high: tuple[Picture, ...]
@@ -48,14 +51,14 @@ class Shots:
     def digest(self) -> str:
         """Of all pixels."""
         digest = hashlib.sha256(self.name.encode())
-        for picture in (*self.high, *self.low):
-            digest.update(f"{picture.shape}".encode())
-            digest.update(picture.tobytes())
+        for frame in (*self.high, *self.low):
+            digest.update(f"{frame.shape}".encode())
+            digest.update(frame.tobytes())
         return digest.hexdigest()
 
     @property
     def middle(self) -> int:
-        """Number of the frame that pictures show."""
+        """Number of the frame that contact sheets show."""
         return len(self.high) // 2
 
     def frames(self) -> list[FloatFrame]:
@@ -67,18 +70,20 @@ class Metrics:
     """Metrics that are ready: those on every frame, and the slow ones on a few.
 
     Args:
-        names: of `upframe.evaluation.scoring.METRICS`; whole-clip ones are not taken.
+        names: of `upframe.evaluation.metrics.METRICS`; whole-clip ones are not taken.
+        rules: the protocol.
 
     Raises:
         UpframeError: what one of them needs is missing; see `available`.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], rules: Protocol = RULES) -> None:
         self.names = tuple(names)
+        self.rules = rules
         fast = [name for name in names if name not in _SLOW]
         slow = [name for name in names if name in _SLOW]
         self._parts = [
-            (Scoring(part, RULES, SCALE), step)
+            (Scoring(part, rules, SCALE), step)
             for part, step in ((fast, 1), (slow, SELDOM))
             if part
         ]
@@ -120,17 +125,19 @@ class Metrics:
         return {name: means[name] for name in self.names}
 
 
-def available(names: Sequence[str], missing: dict[str, str]) -> Metrics:
+def available(
+    names: Sequence[str], missing: dict[str, str], rules: Protocol = RULES
+) -> Metrics:
     """Those metrics that have what they need; the others get a line in ``missing``."""
     there = []
     for name in names:
         try:
-            Scoring([name], RULES, SCALE)
+            Scoring([name], rules, SCALE)
         except UpframeError as error:
             missing[name] = str(error)
         else:
             there.append(name)
-    return Metrics(there)
+    return Metrics(there, rules)
 
 
 @dataclass(frozen=True)
@@ -153,14 +160,19 @@ class Quality:
         return read_picture(Path(self.samples[clip]))
 
 
-def read_clips(data: Path, frames: int) -> list[Shots]:
+def read_clips(data: Path, frames: int, rules: Protocol = RULES) -> list[LoadedClip]:
     """The first frames of the clips of a test set ``data/gt/<clip>/*.png``.
+
+    Args:
+        data: the test set; low-resolution frames that it lacks are made by the rules.
+        frames: of each clip.
+        rules: the protocol; `WEB` makes two clips of each.
 
     Raises:
         InputError: there are none, or they cannot be read.
     """
     clips = []
-    for clip in find_clips(data, RULES):
+    for clip in compressed(find_clips(data, rules), rules.crfs, SCALE, frames):
         high, low = [], []
         for number in range(min(frames, len(clip))):
             small, large = clip.read(number, SCALE)
@@ -168,13 +180,13 @@ def read_clips(data: Path, frames: int) -> list[Shots]:
                 raise InputError(f"{clip.name} has no ground truth.", "Add it in gt.")
             high.append(large)
             low.append(small)
-        clips.append(Shots(clip.name, tuple(high), tuple(low)))
+        clips.append(LoadedClip(clip.name, tuple(high), tuple(low)))
     return clips
 
 
 def score(
     contender: Contender,
-    clips: Sequence[Shots],
+    clips: Sequence[LoadedClip],
     metrics: Metrics,
     threads: int,
     cache: Path | None = None,
@@ -202,7 +214,7 @@ def score(
 
 def score_all(
     contenders: Sequence[Contender],
-    clips: Sequence[Shots],
+    clips: Sequence[LoadedClip],
     metrics: Metrics,
     threads: int,
     cache: Path | None = None,
@@ -220,7 +232,7 @@ def score_all(
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(threads, len(new)), mp_context=spawn) as pool:
         jobs = [
-            pool.submit(_scored_apart, one, clips, metrics.names, cache)
+            pool.submit(_scored_apart, one, clips, metrics.names, metrics.rules, cache)
             for one in contenders
         ]
         for job in jobs:
@@ -228,7 +240,7 @@ def score_all(
 
 
 def _is_new(
-    contender: Contender, clips: Sequence[Shots], metrics: Metrics, cache: Path
+    contender: Contender, clips: Sequence[LoadedClip], metrics: Metrics, cache: Path
 ) -> bool:
     try:
         return _kept(_place(contender, clips, metrics, cache)) is None
@@ -238,7 +250,7 @@ def _is_new(
 
 def _scored(
     contender: Contender,
-    clips: Sequence[Shots],
+    clips: Sequence[LoadedClip],
     metrics: Metrics,
     threads: int,
     cache: Path | None,
@@ -251,21 +263,22 @@ def _scored(
 
 def _scored_apart(
     contender: Contender,
-    clips: Sequence[Shots],
+    clips: Sequence[LoadedClip],
     names: Sequence[str],
+    rules: Protocol,
     cache: Path | None,
 ) -> Quality | str:
     """In a process of its own, which loads the metrics itself."""
     torch.set_num_threads(1)
-    return _scored(contender, clips, Metrics(names), 1, cache)
+    return _scored(contender, clips, Metrics(names, rules), 1, cache)
 
 
 def _place(
-    contender: Contender, clips: Sequence[Shots], metrics: Metrics, cache: Path
+    contender: Contender, clips: Sequence[LoadedClip], metrics: Metrics, cache: Path
 ) -> Path:
     """The file of scores; its name changes with everything that decides them."""
     key = hashlib.sha256(contender.digest().encode())
-    key.update(json.dumps([metrics.definitions, asdict(RULES)]).encode())
+    key.update(json.dumps([metrics.definitions, asdict(metrics.rules)]).encode())
     key.update("".join(clip.digest for clip in clips).encode())
     return cache / "quality" / f"{contender.name}-{key.hexdigest()[:16]}.json"
 
@@ -281,8 +294,8 @@ def _kept(file: Path) -> Quality | None:
     return Quality(**kept)
 
 
-def restored(session: Session, clip: Shots) -> Iterator[Picture]:
-    """What a network makes of a clip, frame by frame, rounded to 8 bits.
+def restored(session: Session, clip: LoadedClip) -> Iterator[Picture]:
+    """A clip as a network restores it, frame by frame, rounded to 8 bits.
 
     Raises:
         RuntimeFailure: the network fails.
@@ -292,9 +305,9 @@ def restored(session: Session, clip: Shots) -> Iterator[Picture]:
     yield from map(to_uint8, session.flush())
 
 
-def _keep(pictures: Iterable[Picture], number: int, file: Path) -> Iterator[Picture]:
-    """All of them; one is written on its way."""
-    for index, picture in enumerate(pictures):
+def _keep(frames: Iterable[Picture], number: int, file: Path) -> Iterator[Picture]:
+    """All frames; one of them is written to a file."""
+    for index, frame in enumerate(frames):
         if index == number:
-            Image.fromarray(picture).save(file)
-        yield picture
+            Image.fromarray(frame).save(file)
+        yield frame

@@ -1,19 +1,19 @@
 """Every system on the same clips: ``python -m benchmarks.systems``, from the root.
 
-    python scripts/degrade_clips.py ../shared/data/vid4/gt runs/vid4_real    # once
-    python -m benchmarks.pareto.fetch                                        # once
-    python -m benchmarks.systems
+    python -m benchmarks.pareto.fetch            # once, for animevideov3
+    python -m benchmarks.systems [--data DIR]
 
-The clips are Vid4's under real-world degradation: no weights and no setting were
-chosen by them. All that runs does so as a user would get it: by the name of the
-bundled model (or ``--weights NAME=FILE``), through the runtime that ``upframe`` picks.
-Scores are kept by hash as those of ``python -m benchmarks.pareto``, so that a second
-run only measures time and memory, each system in a process of its own, in turns.
+The clips are Vid4's as ordinary web video (the protocol ``web``: bicubic, then H.264 at
+two CRFs): no weights and no setting were chosen by them, and no training used this
+degradation. Every model is opened as a user would open it: by the name of the bundled
+model (or ``--weights NAME=FILE``), through the runtime that ``upframe`` picks. Scores
+are kept by hash as those of ``python -m benchmarks.pareto``, so that a second run only
+measures time and memory, each system in a process of its own, in turns.
 
 Writes ``systems.md`` and ``systems.json``, puts the table into benchmarks/README.md,
-and writes the same crop of one frame from each. The picture shows frames of others:
-keep it where git does not look. With ``--only`` or ``--metric`` nothing but the picture
-is written, unless ``--results`` says where.
+and writes the same crop of one frame from each. The contact sheet shows frames of
+others: keep it out of the repository. With ``--only`` or ``--metric`` nothing but the
+contact sheet is written, unless ``--results`` names a folder.
 """
 
 from __future__ import annotations
@@ -26,20 +26,29 @@ from pathlib import Path
 from benchmarks.pages import README, write
 from benchmarks.pareto.compare import Comparison, compare
 from benchmarks.pareto.contenders import Contender, choose, named_files
-from benchmarks.pareto.quality import SCALE
+from benchmarks.pareto.quality import SCALE, WEB
 from benchmarks.pareto.sheet import contact_sheet, enlarge
 
 from upframe.errors import InputError, UpframeError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
-DATA = ROOT / "runs" / "vid4_real"
+DATA = ROOT.parent / "shared" / "data" / "vid4"
 PICTURE = ROOT / "runs" / "systems.png"
-METRICS = ("psnr", "ssim", "lpips", "dists", "niqe", "tof", "ewarp")
+METRICS = (
+    "psnr",
+    "lpips",
+    "dists",
+    "checkerboard",
+    "false_texture",
+    "niqe",
+    "tof",
+    "ewarp",
+)
 FRAMES = 8
-"""Of each clip, that are scored."""
+"""Of each clip that are scored."""
 _SIDE = 256
-OTHERS = ("bicubic", "animevideov3")
+OTHERS = ("bicubic", "animevideov3", "ditn-real-gan")
 SYSTEMS: Mapping[str, str] = {
     "ditn-s": "DITN",
     "mia-vsr-s": "MIA-VSR",
@@ -49,34 +58,39 @@ SYSTEMS: Mapping[str, str] = {
     "liftvsr-nano": "LiftVSR",
     "patchscaler-nano": "PatchScaler",
 }
-"""Our models to the published systems that they are."""
+"""Our models to the published systems that they are small variants of."""
 
 
 def contenders(
     only: Sequence[str] = (), weights: Mapping[str, str] | None = None
 ) -> list[Contender]:
-    """Who takes part.
+    """The models that are compared.
 
     Args:
         only: names; all for none.
         weights: model to the file that is taken in place of the bundled one.
 
     Raises:
-        UsageError: there is nothing of a name.
+        UsageError: there is no model of a name.
     """
     weights = weights or {}
     ours = [
-        Contender(name, "upframe", weights.get(name, name), f"{name} ({system})")
-        for name, system in SYSTEMS.items()
+        Contender(name, "upframe", weights.get(name, name), label(name))
+        for name in SYSTEMS
     ]
     known = {one.name: one for one in (*choose(OTHERS), *ours)}
     for name in (*only, *weights):
         if name not in known or (name in weights and name not in SYSTEMS):
             raise UsageError(
-                f"Nothing called {name!r} takes part.",
+                f"There is no model {name!r} in this comparison.",
                 f"There are: {', '.join(known)}.",
             )
     return [known[name] for name in only] if only else list(known.values())
+
+
+def label(name: str) -> str:
+    """A model of ours in tables: what ships is a variant of the published system."""
+    return f"{name} (variant of {SYSTEMS[name]})"
 
 
 def draw(comparison: Comparison, file: Path) -> None:
@@ -120,8 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.data.is_dir():
             raise InputError(
                 f"There are no clips in {options.data}.",
-                "Make them: python scripts/degrade_clips.py ../shared/data/vid4/gt "
-                "runs/vid4_real",
+                "Name a folder with gt/<clip>/*.png.",
             )
         comparison = compare(
             contenders(options.only, named_files(options.weights)),
@@ -131,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             timed=options.timed,
             rounds=options.rounds,
             threads=options.threads,
+            rules=WEB,
         )
     except UpframeError as error:
         sys.exit(str(error))

@@ -184,12 +184,23 @@ def time_in_turns(
     rounds: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[float]:
-    """Median seconds of each run, taken in turns after one that does not count.
+    """Median seconds of each run; see :func:`times_in_turns`."""
+    return [
+        statistics.median(values) for values in times_in_turns(runs, rounds, progress)
+    ]
+
+
+def times_in_turns(
+    runs: Sequence[Callable[[], object]],
+    rounds: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[list[float]]:
+    """Seconds of each run in each round, taken in turns after one that does not count.
 
     Args:
         runs: what is measured.
         rounds: how often each counts.
-        progress: is told each round before it begins, from 0, the warm-up.
+        progress: is called with each round before it begins, from 0, the warm-up.
     """
     times: list[list[float]] = [[] for _ in runs]
     for number in range(rounds + 1):
@@ -200,7 +211,7 @@ def time_in_turns(
             run()
             if number:
                 values.append(time.perf_counter() - began)
-    return [statistics.median(values) for values in times]
+    return times
 
 
 def run_session(runtime: Runtime, clip: Iterable[FloatFrame]) -> int:

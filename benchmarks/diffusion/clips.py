@@ -1,8 +1,8 @@
-"""Clips to measure on, the motion in them, and scores of what networks make of them."""
+"""Clips to measure on, the motion in them, and scores of restored frames."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -11,7 +11,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from benchmarks.pareto.quality import SCALE, read_clips
+from benchmarks.pareto.quality import SCALE, WEB, read_clips
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,32 +23,38 @@ from upframe.metrics.flow import Plane
 from upframe.metrics.lpips import LPIPS
 from upframe.metrics.temporal import flow_difference
 
-Pictures = NDArray[np.uint8]
+Frames = NDArray[np.uint8]
 """(T, H, W, 3) RGB."""
 
 
 @dataclass(frozen=True)
-class Footage:
-    """A clip, as large as it is measured."""
+class CroppedClip:
+    """The part of a clip that is measured."""
 
     name: str
     low: Tensor
     """(1, T, 3, h, w) in [0, 1]."""
-    high: Pictures
+    high: Frames
     """Ground truth, four times as large."""
+
+    @property
+    def source(self) -> str:
+        """Name without the CRF: what verdicts take as one subset."""
+        return self.name.partition("-crf")[0]
 
     @cached_property
     def motion(self) -> list[tuple[Plane, Plane]]:
         """Flow of the ground truth from each frame to the next, and back."""
         return [(farneback(a, b), farneback(b, a)) for a, b in pairwise(self.high)]
 
-    def first(self, frames: int) -> Footage:
+    def first(self, frames: int) -> CroppedClip:
         """Its beginning."""
-        return Footage(self.name, self.low[:, :frames], self.high[:frames])
+        return CroppedClip(self.name, self.low[:, :frames], self.high[:frames])
 
 
-def read_footage(data: Path, frames: int, size: tuple[int, int]) -> list[Footage]:
-    """The middle of the first frames of ``data/gt/<clip>`` and ``data/lq/<clip>``.
+def read_cropped(data: Path, frames: int, size: tuple[int, int]) -> list[CroppedClip]:
+    """The middle of the first frames of ``data/gt/<clip>``, as the protocol web has
+    them: each clip once for each CRF.
 
     Args:
         data: test set.
@@ -59,8 +65,8 @@ def read_footage(data: Path, frames: int, size: tuple[int, int]) -> list[Footage
         InputError: there are no such clips, or they are shorter or smaller.
     """
     width, height = size
-    footage = []
-    for clip in read_clips(data, frames):
+    clips = []
+    for clip in read_clips(data, frames, WEB):
         low, high = np.stack(clip.low), np.stack(clip.high)
         if len(low) < frames or low.shape[1] < height or low.shape[2] < width:
             raise InputError(
@@ -72,50 +78,48 @@ def read_footage(data: Path, frames: int, size: tuple[int, int]) -> list[Footage
         part = low[:, top : top + height, left : left + width]
         tensor = torch.from_numpy(part.astype(np.float32) / 255).permute(0, 3, 1, 2)
         top, left, height_4, width_4 = (SCALE * n for n in (top, left, height, width))
-        footage.append(
-            Footage(
+        clips.append(
+            CroppedClip(
                 clip.name,
                 tensor[None].contiguous(),
                 high[:, top : top + height_4, left : left + width_4],
             )
         )
-    return footage
+    return clips
 
 
-def as_pictures(output: Tensor) -> Pictures:
+def as_frames(output: Tensor) -> Frames:
     """(1, T, 3, H, W) around [0, 1], rounded to 8 bits."""
     return to_uint8(output[0].permute(0, 2, 3, 1).float().clamp(0, 1).numpy())
 
 
 @torch.inference_mode()
-def restored(network: nn.Module, footage: Footage) -> Pictures:
-    """What a network makes of a clip as a whole."""
-    return as_pictures(network(footage.low))
+def restored(network: nn.Module, clip: CroppedClip) -> Frames:
+    """A clip as a network restores it, as a whole."""
+    return as_frames(network(clip.low))
 
 
-def warping(results: Pictures, footage: Footage) -> list[float]:
+def warping(results: Frames, clip: CroppedClip) -> list[float]:
     """E*warp of each pair of neighbours, with the flow of the ground truth."""
     return [
         warping_error(before, after, *flows)
-        for (before, after), flows in zip(
-            pairwise(results), footage.motion, strict=True
-        )
+        for (before, after), flows in zip(pairwise(results), clip.motion, strict=True)
     ]
 
 
-def motion_error(results: Pictures, footage: Footage) -> list[float]:
+def motion_error(results: Frames, clip: CroppedClip) -> list[float]:
     """tOF of each pair of neighbours, in pixels."""
     return [
         flow_difference(farneback(before, after), forward)
         for (before, after), (forward, _) in zip(
-            pairwise(results), footage.motion, strict=True
+            pairwise(results), clip.motion, strict=True
         )
     ]
 
 
 @dataclass(frozen=True)
-class Eyes:
-    """The networks that compare pictures.
+class Perceptual:
+    """LPIPS and DISTS, each a mean over crops that differ by some pixels.
 
     Raises:
         WeightsError: from a metric whose weights are not there.
@@ -132,19 +136,35 @@ class Eyes:
     def _dists(self) -> DISTS:
         return DISTS(self.weights)
 
-    def lpips(self, results: Pictures, footage: Footage) -> float:
+    def lpips(self, results: Frames, clip: CroppedClip) -> float:
         """Mean over frames."""
-        return _mean(self._lpips, results, footage.high)
+        return _mean(self._lpips, results, clip.high)
 
-    def dists(self, results: Pictures, footage: Footage) -> float:
+    def dists(self, results: Frames, clip: CroppedClip) -> float:
         """Mean over frames."""
-        return _mean(self._dists, results, footage.high)
+        return _mean(self._dists, results, clip.high)
 
 
-def _mean(metric: LPIPS | DISTS, results: Pictures, truth: Pictures) -> float:
-    return fmean(metric(a, b) for a, b in zip(results, truth, strict=True))
+def _mean(metric: LPIPS | DISTS, results: Frames, truth: Frames) -> float:
+    pairs = zip(results, truth, strict=True)
+    return fmean(metric(a, b, phases=WEB.phases) for a, b in pairs)
 
 
-def over_clips(values: Sequence[Sequence[float]]) -> float:
-    """Mean over pairs of a clip, those not defined left out, then over clips."""
-    return fmean(float(np.nanmean(clip)) for clip in values)
+def by_source(
+    clips: Sequence[CroppedClip], score: Callable[[int], float]
+) -> dict[str, float]:
+    """Scores by the clip's name without the CRF, each a mean over the CRFs.
+
+    Args:
+        clips: all of them.
+        score: of the clip with a number.
+    """
+    found: dict[str, list[float]] = {}
+    for number, clip in enumerate(clips):
+        found.setdefault(clip.source, []).append(score(number))
+    return {source: fmean(values) for source, values in found.items()}
+
+
+def over_pairs(values: Sequence[float]) -> float:
+    """Mean over pairs of frames, those not defined left out."""
+    return float(np.nanmean(values))
