@@ -135,7 +135,7 @@ def test_any_video(tmp_path_factory, video, target, scale, chunk):
     lost = " ".join(report.warnings).lower()
     if len(out.audio) == len(source.audio):
         for mine, theirs in zip(out.audio, source.audio, strict=True):
-            assert mine.hashes == theirs.hashes
+            assert mine.hashes == theirs.hashes or "recoded" in lost
             assert mine.language == theirs.language
             begin = mine.times[0] - out.times[0], theirs.times[0] - source.times[0]
             assert abs(begin[0] - begin[1]) <= 2 * HALF_MILLISECOND

@@ -51,6 +51,16 @@ def test_an_edit_list_that_cuts_frames_off(clip, tmp_path):
     assert_kept(source, out)
 
 
+@pytest.mark.parametrize("bframes", ["0", "3"])
+def test_avi_with_reordered_frames_keeps_an_even_grid(clip, tmp_path, bframes):
+    path = clip("in.avi", frames=30, options={"bf": bframes, "preset": "medium"})
+    upscale(path, tmp_path / "out.mp4")
+    out = describe(tmp_path / "out.mp4")
+    assert out.numbers == list(range(30))
+    steps = {b - a for a, b in zip(out.times, out.times[1:], strict=False)}
+    assert steps == {Fraction(1, 25)}
+
+
 def test_matroska_with_times_below_zero(clip, tmp_path):
     path = clip("in.mkv", time_base=MILLISECOND, audio=[Audio()], frames=10)
     source, out = both(path, tmp_path / "out.mkv")

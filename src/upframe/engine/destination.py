@@ -104,11 +104,11 @@ def _beside(
         info.height * model_scale,
     )
     label = f"x{model_scale}" if exact else f"{target.width}x{target.height}"
-    if info.still:
+    if info.still and not source.is_file():
         folder = source if source.is_dir() else source.parent
         name = f"{folder.resolve().name}_{label}"
         return Destination(folder.with_name(name), "images", ".png")
-    if source.suffix.lower() in IMAGE_OUTPUTS:
+    if info.still or source.suffix.lower() in IMAGE_OUTPUTS:
         name = f"{source.stem}_{label}.png"
         return Destination(source.with_name(name), "images", ".png")
     suffix = default_suffix(source)

@@ -29,10 +29,11 @@ from upframe.media.formats import (
 from upframe.media.frames import Source, SourceInfo
 from upframe.media.images import ImageSource, is_image_collection
 from upframe.media.index import Extent, scan
-from upframe.media.mux import Window
+from upframe.media.mux import Window, rehearse
 from upframe.media.pipes import PipeEncoder
 from upframe.media.source import FileSource
 from upframe.media.standard import open_stdin
+from upframe.media.stills import is_still
 from upframe.planning.plan import Plan, make_plan
 from upframe.planning.plan import Source as PlanSource
 from upframe.planning.sizes import TargetSize, resolve_size
@@ -331,7 +332,7 @@ def _open_source(path: Path | None, options: Options) -> tuple[Source, bool]:
     rate = options.rate or Fraction(25)
     if path is None:
         return open_stdin(options.size, rate, options.deinterlace)
-    if is_image_collection(path):
+    if is_image_collection(path) or is_still(path):
         return ImageSource(path, rate=rate, start=start, duration=duration), False
     extent: Extent | None = None
     if path.suffix.lower() not in IMAGE_SUFFIXES:
@@ -390,6 +391,9 @@ def _decide(
             pix_fmt=_pipe_format(info, options) if kind == "pipe" else options.pix_fmt,
             options=options.encoder_options,
         )
+    if kind == "video":
+        beside = path if path and path.is_file() else None
+        rehearse(beside, video_format, source.info.time_base)
     cores = options.threads or usable_cores()
     budget = options.memory or available_memory() // 2
     plan_source = PlanSource(

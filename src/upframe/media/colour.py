@@ -1,4 +1,4 @@
-"""Colour tags, and exact conversion between coded pictures and RGB arrays.
+"""Colour tags, and exact conversion between coded frames and RGB arrays.
 
 FFmpeg's own defaults (BT.601, no tags) shift the colours of most HD video. Here
 matrix and range are explicit in both directions, chroma is interpolated in full
@@ -53,16 +53,16 @@ class Colour:
 
 
 def resolve(tagged: Colour, width: int, height: int, *, rgb: bool) -> Colour:
-    """Fill in what a file leaves unsaid, as players do.
+    """Fill in tags that a file lacks, as players do.
 
-    Untagged pictures of 720 lines (or 1280 columns) and more are taken as BT.709,
+    Untagged frames of 720 lines (or 1280 columns) and more are taken as BT.709,
     smaller ones as BT.601 (625 lines: BT.470BG primaries, else SMPTE 170M).
 
     Args:
-        tagged: the tags found; 0 in ``range`` and 2 elsewhere mean "unsaid".
+        tagged: the tags found; 0 in ``range`` and 2 elsewhere mean "untagged".
         width: coded width in pixels.
         height: coded height in pixels.
-        rgb: the pictures are coded as RGB; what they are turned into is BT.709,
+        rgb: the frames are coded as RGB; they are converted to BT.709,
             limited range, with sRGB's transfer unless tagged otherwise.
     """
     hd = height >= 720 or width >= 1280
@@ -114,11 +114,11 @@ def _sws_matrix(matrix: int) -> int:
 
 
 class ToRGB:
-    """Turns decoded pictures into RGB(A) arrays of one size and depth.
+    """Converts decoded frames to RGB(A) arrays of one size and depth.
 
     Args:
         colour: resolved tags of the stream.
-        width: output width; pictures of another size are scaled to it.
+        width: output width; frames of another size are scaled to it.
         height: output height.
         alpha: give (H, W, 4) instead of (H, W, 3).
         deep: give uint16 (full 16-bit scale) instead of uint8.
@@ -138,7 +138,7 @@ class ToRGB:
         }[alpha, deep]
 
     def __call__(self, frame: VideoFrame) -> Pixels:
-        """One picture as a C-contiguous array of its own."""
+        """One frame as a new C-contiguous array."""
         rgb = is_rgb(frame.format.name)
         matrix = _sws_matrix(self._colour.matrix)
         full = FULL if rgb else self._colour.range
@@ -159,7 +159,7 @@ class ToRGB:
 
 
 class FromRGB:
-    """Turns RGB(A) arrays into pictures of a coded format, with their tags.
+    """Converts RGB(A) arrays to frames of a coded format, with their tags.
 
     Args:
         pix_fmt: format of the encoder, for example ``yuv420p10le``.
@@ -172,7 +172,7 @@ class FromRGB:
         self._colour = colour
 
     def __call__(self, pixels: Pixels) -> VideoFrame:
-        """One picture; alpha is dropped where the format has none."""
+        """One frame; alpha is dropped where the format has none."""
         deep = pixels.dtype == np.uint16
         name = {3: "rgb48le", 4: "rgba64le"} if deep else {3: "rgb24", 4: "rgba"}
         contiguous: Any = np.ascontiguousarray(pixels)

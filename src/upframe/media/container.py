@@ -12,10 +12,12 @@ import av
 import av.error
 import av.logging
 from av.container import InputContainer
+from av.container.core import Flags
 
 from upframe.errors import InputError, UpframeError
+from upframe.media.stills import image_demuxer
 
-# Demuxers that open other files or devices, or make up pictures: a text file named
+# Demuxers that open other files or devices, or make up frames: a text file named
 # clip.mp4 that begins with "ffconcat" would otherwise play whatever it names.
 _REFUSED = {
     "alsa", "avisynth", "concat", "concatf", "dash", "dvdvideo", "fbdev", "ftp",
@@ -25,6 +27,7 @@ _REFUSED = {
 }  # fmt: skip
 
 
+_GENERATE_PTS: Any = Flags.gen_pts
 # PyAV 19 reads tags that are not UTF-8 without being asked.
 _LENIENT: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -53,6 +56,7 @@ def open_input(
     target: Any = source
     if isinstance(source, Path):
         _check_readable(source)
+        format = format or image_demuxer(source)
         try:
             str(source).encode("utf-8")
             target = f"file:{source.absolute()}"
@@ -71,6 +75,13 @@ def open_input(
             },
             **_LENIENT,
         )
+        if container.format.name == "avi" and any(
+            stream.codec_context and stream.codec_context.has_b_frames
+            for stream in container.streams.video
+        ):
+            # AVI knows decode times only, and what FFmpeg guesses from them is wrong
+            # for H.264 with B-frames. Decoded frames take the decode times in order.
+            container.flags &= ~_GENERATE_PTS.value
         return container
 
 
@@ -78,7 +89,7 @@ def _check_readable(path: Path) -> None:
     try:
         if path.is_dir():
             raise InputError(
-                f"{path} is a folder without pictures that can be read.",
+                f"{path} is a folder without images that can be read.",
                 "Name a video file, or a folder of numbered images.",
             )
         if not path.exists():
@@ -94,6 +105,14 @@ def _check_readable(path: Path) -> None:
         ) from exc
 
 
+def changed_during_run(path: Path) -> InputError:
+    """The error for an input that is not the one the run began with."""
+    return InputError(
+        f"{path} changed during the run.",
+        "Wait until it is complete, then run again with --fresh.",
+    )
+
+
 @contextlib.contextmanager
 def friendly_errors(verb: str, name: str) -> Iterator[None]:
     """Turn FFmpeg's errors into one sentence with advice."""
@@ -105,7 +124,8 @@ def friendly_errors(verb: str, name: str) -> Iterator[None]:
         if isinstance(exc, av.error.FileNotFoundError):
             raise InputError(f"{name} does not exist.", "Check the path.") from exc
         reason = str(getattr(exc, "strerror", "") or exc)
-        if isinstance(exc, av.error.InvalidDataError):
+        not_understood = verb == "read" and isinstance(exc, av.error.ArgumentError)
+        if not_understood or isinstance(exc, av.error.InvalidDataError):
             reason = "it is no media file, or it is damaged or cut off"
         raise InputError(
             f"Cannot {verb} {name}: {reason}.",

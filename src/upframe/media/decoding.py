@@ -44,6 +44,7 @@ class Decoding:
         self.packets = before
         """Packets read so far whose frames are shown, those before included."""
         self.damaged = self.marred = self.frames = 0
+        self._first = self._damaged_first = 0
         self._last_event = 0
 
     def __iter__(self) -> Iterator[Decoded]:
@@ -67,11 +68,25 @@ class Decoding:
             if packet is None or not packet.size:
                 return
 
+    def failed(self, lost: int) -> tuple[int, int]:
+        """How many packets gave no good frame, and of how many.
+
+        Packets before the first frame do not count: recordings begin anywhere.
+
+        Args:
+            lost: packets without a frame in all, where frames can be counted.
+        """
+        later = self.packets - self._first if self.frames else 0
+        bad = max(self.damaged - self._damaged_first, lost - self._first)
+        return bad + self.marred, later
+
     def _error(self) -> None:
         self.damaged += 1
         self._last_event = self.frames
 
     def _count(self, frame: VideoFrame) -> Decoded:
+        if not self.frames:
+            self._first, self._damaged_first = self.packets, self.damaged
         self.frames += 1
         if frame.is_corrupt:
             self.marred += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 from collections.abc import Mapping
 from fractions import Fraction
@@ -12,6 +13,7 @@ from typing import Any
 
 import av
 import av.error
+import numpy as np
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 
@@ -19,7 +21,7 @@ from upframe.errors import OutputError, UsageError
 from upframe.media.colour import FromRGB, Pixels
 from upframe.media.formats import VideoFormat
 
-# SVT-AV1 prints its settings on stderr unless told to print errors alone.
+# SVT-AV1 prints its settings on stderr unless set to print errors alone.
 os.environ.setdefault("SVT_LOG", "1")
 
 
@@ -42,7 +44,7 @@ def output_error(exc: BaseException, path: Path | str) -> OutputError:
 
 
 def to_disk(path: Path) -> None:
-    """Force a file's content to disk, so that a power cut cannot take it back."""
+    """Force a file's content to disk, so that it survives a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -178,3 +180,26 @@ def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
             "Check -e and --crf against the encoder's documentation.",
         )
     return stream
+
+
+def encode_sample(format: VideoFormat) -> bytes:
+    """One black frame in a Matroska file in memory, to try a container with.
+
+    Raises:
+        UsageError: the encoder refuses the options.
+        OutputError: it fails.
+    """
+    file = io.BytesIO()
+    channels = 4 if format.alpha else 3
+    pixels: Pixels = np.zeros((format.height, format.width, channels), np.uint8)
+    try:
+        with av.open(file, "w", format="matroska") as container:
+            stream = add_video_stream(container, format)
+            frame = FromRGB(format.pix_fmt, format.colour)(pixels)
+            frame.pts, frame.time_base = 0, 1 / format.rate
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                packet.dts = packet.pts
+                container.mux(packet)
+    except (av.error.FFmpegError, OSError, ValueError) as exc:
+        raise output_error(exc, f"a frame with {format.encoder}") from exc
+    return file.getvalue()

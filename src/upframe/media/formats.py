@@ -34,8 +34,8 @@ ENCODERS = {
 _CRF = {"libx264": 16, "libx265": 18, "libsvtav1": 24, "libvpx-vp9": 20}
 _CRF_TOP = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _X265_LEAST = 64
-"""x265 writes past its buffers on pictures smaller than its largest coding unit, and
-sometimes takes the process down (seen with FFmpeg 8 wheels at 48x48)."""
+"""x265 writes past its buffers on frames smaller than its largest coding unit, and
+sometimes crashes the process (seen with FFmpeg 8 wheels at 48x48)."""
 _DEFAULTS: dict[str, dict[str, str]] = {
     # superfast with the macroblock tree of the slower presets: as small as veryfast
     # at 0.9 dB less (41.9 against 42.8 dB), in 56% of its time
@@ -62,7 +62,7 @@ class VideoFormat:
     """How the result is coded."""
 
     muxer: str
-    """FFmpeg's name of the container; ``image2`` for folders of pictures."""
+    """FFmpeg's name of the container; ``image2`` for folders of images."""
     encoder: str
     pix_fmt: str
     width: int
@@ -75,12 +75,12 @@ class VideoFormat:
 
     @property
     def alpha(self) -> bool:
-        """Whether the coded pictures hold alpha."""
+        """Whether the coded frames hold alpha."""
         return has_alpha(self.pix_fmt)
 
     @property
     def deep(self) -> bool:
-        """Whether the coded pictures hold more than 8 bits a sample."""
+        """Whether the coded frames hold more than 8 bits a sample."""
         return bit_depth(self.pix_fmt) > 8
 
 
@@ -116,40 +116,69 @@ def choose_format(
     muxer = _muxer(suffix)
     encoder = _encoder(codec, muxer, info, min(width, height))
     warnings: list[str] = []
-    deep = info.depth > 8
     if pix_fmt is None:
-        choice = _PIX_FMTS.get(encoder, ("yuv420p", "yuv420p"))
-        index = int(deep)
-        if info.alpha:
-            if len(choice) > 2:
-                index = 2 + int(deep and len(choice) > 3)
-            else:
-                warnings.append(
-                    f"{encoder} holds no alpha: transparency is dropped "
-                    "(-o NAME.webm, or -c:v prores with -o NAME.mov, keeps it)."
-                )
-        pix_fmt = choice[index]
-        if deep and bit_depth(pix_fmt) <= 8:
-            warnings.append(
-                f"{encoder} with alpha holds 8 bits: {info.depth} bits are rounded."
-            )
-        if encoder not in ("ffv1", "prores_ks") and (width % 2 or height % 2):
-            pix_fmt = pix_fmt.replace("420", "444").replace("yuva444p", "yuva420p")
-            if "444" in pix_fmt:
-                warnings.append(
-                    f"{width}x{height} has an odd side: 4:4:4 colour is used, which "
-                    "some players cannot show (an even --size avoids it)."
-                )
+        pix_fmt = _pix_fmt(encoder, info, width, height, warnings)
     _check_pix_fmt(encoder, pix_fmt)
     colour = info.colour
     if encoder == "prores_ks" and colour.range == FULL:
         colour = replace(colour, range=LIMITED)
         warnings.append(
-            "ProRes cannot say that it has full range: it is written in limited range, "
+            "ProRes cannot be tagged as full range: it is written in limited range, "
             "which shows the same colours."
         )
+    return VideoFormat(
+        muxer=muxer,
+        encoder=encoder,
+        pix_fmt=pix_fmt,
+        width=width,
+        height=height,
+        sar=info.sar,
+        rate=info.rate,
+        colour=colour,
+        options=_settings(encoder, info, pix_fmt, crf, options or {}),
+        warnings=tuple(warnings),
+    )
+
+
+def _pix_fmt(
+    encoder: str, info: SourceInfo, width: int, height: int, warnings: list[str]
+) -> str:
+    """The encoder's format that keeps depth and alpha; adds warnings on losses."""
+    choice = _PIX_FMTS.get(encoder, ("yuv420p", "yuv420p"))
+    deep = info.depth > 8
+    index = int(deep)
+    if info.alpha and len(choice) > 2:
+        index = 2 + int(deep and len(choice) > 3)
+    elif info.alpha:
+        warnings.append(
+            f"{encoder} holds no alpha: transparency is dropped "
+            "(-o NAME.webm, or -c:v prores with -o NAME.mov, keeps it)."
+        )
+    pix_fmt = choice[index]
+    if deep and bit_depth(pix_fmt) <= 8:
+        warnings.append(
+            f"{encoder} with alpha holds 8 bits: {info.depth} bits are rounded."
+        )
+    if encoder not in ("ffv1", "prores_ks") and (width % 2 or height % 2):
+        pix_fmt = pix_fmt.replace("420", "444").replace("yuva444p", "yuva420p")
+        if "444" in pix_fmt:
+            warnings.append(
+                f"{width}x{height} has an odd side: 4:4:4 colour is used, which "
+                "some players cannot show (an even --size avoids it)."
+            )
+    return pix_fmt
+
+
+def _settings(
+    encoder: str,
+    info: SourceInfo,
+    pix_fmt: str,
+    crf: int | None,
+    options: dict[str, str],
+) -> dict[str, str]:
+    """The encoder's options: defaults, quality, HDR metadata, then the user's."""
     settings = {**_DEFAULTS.get(encoder, {})}
-    if encoder == "libx264" and "preset" in (options or {}):
+    if encoder == "libx264" and "preset" in options:
         del settings["x264-params"]  # a preset of the user's is taken as it is
     if encoder in _CRF or crf is not None:
         settings["crf"] = str(_CRF.get(encoder, 20) if crf is None else crf)
@@ -162,19 +191,7 @@ def choose_format(
         settings["profile"] = "4444" if "444" in pix_fmt else "hq"
     for key, value in _hdr_options(encoder, info).items():
         settings[key] = f"{settings[key]}:{value}" if key in settings else value
-    settings.update(options or {})
-    return VideoFormat(
-        muxer=muxer,
-        encoder=encoder,
-        pix_fmt=pix_fmt,
-        width=width,
-        height=height,
-        sar=info.sar,
-        rate=info.rate,
-        colour=colour,
-        options=settings,
-        warnings=tuple(warnings),
-    )
+    return {**settings, **options}
 
 
 def _muxer(suffix: str) -> str:
@@ -182,7 +199,7 @@ def _muxer(suffix: str) -> str:
         known = " ".join(sorted(MUXERS))
         raise UsageError(
             f"upframe does not write {suffix or 'files without a suffix'}.",
-            f"Use one of {known}, a folder for pictures, or - for a pipe.",
+            f"Use one of {known}, a folder for images, or - for a pipe.",
         )
     return MUXERS[suffix]
 
@@ -209,7 +226,7 @@ def _encoder(codec: str | None, muxer: str, info: SourceInfo, side: int) -> str:
         raise UsageError(f"{codec!r} is no video encoder.", "Name one for video.")
     if name == "libx265" and side < _X265_LEAST:
         raise UsageError(
-            f"x265 is not safe on pictures below {_X265_LEAST} pixels a side.",
+            f"x265 is not safe on frames below {_X265_LEAST} pixels a side.",
             "Use -c:v h264, or ask for a larger output.",
         )
     if muxer == "webm" and name not in ("libvpx-vp9", "libvpx", "libsvtav1"):
@@ -238,7 +255,7 @@ def _check_pix_fmt(encoder: str, pix_fmt: str) -> None:
 
 
 def _hdr_options(encoder: str, info: SourceInfo) -> dict[str, str]:
-    """Static HDR metadata in the words of an encoder; empty where it has none."""
+    """Static HDR metadata as options of an encoder; empty where it has none."""
     mastering, light = info.hdr.mastering, info.hdr.light
     if encoder == "libsvtav1" and mastering:
         # the same values, but as plain numbers instead of the codec's integers

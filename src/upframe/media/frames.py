@@ -13,7 +13,7 @@ from upframe.media.position import Position
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture with its place in time."""
+    """One decoded frame with its place in time."""
 
     pixels: Pixels
     """(H, W, 3 or 4) RGB(A), uint8 or uint16."""
@@ -63,7 +63,7 @@ class SourceInfo:
     companions: tuple[str, ...] = ()
     """Types of the streams beside the video: ``audio``, ``subtitle``, ..."""
     still: bool = False
-    """The source is a folder or pattern of pictures."""
+    """The source is an image, or a folder or pattern of images."""
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""Folders and patterns of pictures, read and written like videos."""
+"""Images, and folders and patterns of them, read and written like videos."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ from upframe.media.colour import (
     is_rgb,
     resolve,
 )
+from upframe.media.complete import check_unchanged, stamp_of
 from upframe.media.container import friendly_errors, open_input
 from upframe.media.encoder import output_error
 from upframe.media.formats import IMAGE_OUTPUTS, IMAGE_SUFFIXES
 from upframe.media.frames import Frame, SourceInfo
 from upframe.media.probe import MediaInfo, VideoInfo
+from upframe.media.side_data import display_matrix
+from upframe.media.stills import swaps_sides, upright
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts ``img2`` before ``img10``."""
     return [
-        (0, int(part), part) if part.isdigit() else (1, 0, part)
+        (0, int(part), part) if part.isdecimal() else (1, 0, part)
         for part in re.split(r"(\d+)", name)
         if part
     ]
@@ -51,11 +54,13 @@ def _is_pattern(name: str) -> bool:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Pictures of a folder or pattern in natural order.
+    """Images of a folder or pattern in natural order; a file is its own list.
 
     Raises:
         InputError: there are none.
     """
+    if path.is_file():
+        return [path]
     if path.is_dir():
         found = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
     elif any(c in path.name for c in "*?"):
@@ -69,31 +74,43 @@ def list_images(path: Path) -> list[Path]:
     found = [p for p in found if p.is_file() and not p.name.startswith(".")]
     if not found:
         raise InputError(
-            f"{path} holds no pictures.",
-            "Pictures end in " + " ".join(sorted(IMAGE_SUFFIXES)) + ".",
+            f"{path} holds no images.",
+            "Images end in " + " ".join(sorted(IMAGE_SUFFIXES)) + ".",
         )
     return sorted(found, key=lambda p: natural_key(p.name))
 
 
-def _decode(path: Path) -> VideoFrame:
+def _decode(path: Path) -> tuple[VideoFrame, tuple[int, ...] | None]:
+    """The image as it is coded, and the display matrix that turns it upright."""
     with open_input(path) as container, friendly_errors("decode", str(path)):
         frame = next(container.decode(video=0), None)
-    if frame is None:
-        raise InputError(f"{path} holds no picture.", "Remove it or fetch it again.")
-    return frame
+        if frame is None:
+            raise InputError(f"{path} holds no image.", "Remove it or fetch it again.")
+        return frame, display_matrix(frame)
+
+
+def _colour(frame: VideoFrame) -> Colour:
+    pix_fmt = frame.format.name
+    tags = Colour(
+        int(frame.colorspace),
+        int(frame.color_primaries),
+        int(frame.color_trc),
+        2 if pix_fmt.startswith("yuvj") else int(frame.color_range),
+    )
+    return resolve(tags, frame.width, frame.height, rgb=is_rgb(pix_fmt))
 
 
 class ImageSource:
-    """Pictures as frames, one per time unit.
+    """Images as frames, one per time unit, each turned upright.
 
     Args:
-        path: folder or pattern.
+        path: one image, a folder or a pattern.
         rate: frames per second to give them.
-        start: seconds after the first picture at which to begin.
+        start: seconds after the first image at which to begin.
         duration: seconds to take; all when None.
 
     Raises:
-        InputError: there are no pictures, or the first cannot be decoded.
+        InputError: there are no images, or the first cannot be decoded.
     """
 
     def __init__(
@@ -110,72 +127,74 @@ class ImageSource:
         self._paths = paths[first:last]
         if not self._paths:
             raise InputError(
-                f"{path} holds {len(paths)} pictures, none of them in the part "
+                f"{path} holds {len(paths)} images, none of them in the part "
                 "that was asked for.",
                 "Check --start and --duration.",
             )
         self.warnings: list[str] = []
-        frame = _decode(self._paths[0])
+        frame, matrix = _decode(self._paths[0])
         pix_fmt = frame.format.name
-        tags = Colour(
-            int(frame.colorspace),
-            int(frame.color_primaries),
-            int(frame.color_trc),
-            2 if pix_fmt.startswith("yuvj") else int(frame.color_range),
-        )
+        width, height = frame.width, frame.height
+        if swaps_sides(matrix):
+            width, height = height, width
         self.info = SourceInfo(
             name=str(path),
-            width=frame.width,
-            height=frame.height,
+            width=width,
+            height=height,
             depth=bit_depth(pix_fmt),
             alpha=has_alpha(pix_fmt),
             sar=Fraction(1),
             rate=rate,
             time_base=1 / rate,
             frames=len(self._paths),
-            colour=resolve(tags, frame.width, frame.height, rgb=is_rgb(pix_fmt)),
+            colour=_colour(frame),
             pix_fmt=pix_fmt,
             codec=self._paths[0].suffix.lstrip(".").lower(),
             still=True,
         )
+        self._stamps = [stamp_of(item) for item in self._paths]
 
     def close(self) -> None:
         """Nothing stays open."""
 
     def fingerprint(self) -> str:
-        """What tells these pictures from others: names, sizes and times of change."""
+        """What distinguishes these images: names, sizes and modification times."""
         digest = hashlib.sha256()
-        for path in self._paths:
-            stat = path.stat()
-            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        for path, (size, changed) in zip(self._paths, self._stamps, strict=True):
+            digest.update(f"{path.name} {size} {changed}\n".encode())
         return digest.hexdigest()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Decode all pictures.
+        """Decode all images.
 
         Raises:
-            InputError: one cannot be decoded or has another size than the first.
+            InputError: one cannot be decoded, has another size than the first, or has
+                changed since the source was opened.
         """
         info = self.info
-        to_rgb = ToRGB(
-            info.colour, info.width, info.height, alpha=info.alpha, deep=info.depth > 8
-        )
+        converters: dict[tuple[Colour, int, int], ToRGB] = {}
         for index, path in enumerate(self._paths):
-            picture = _decode(path)
-            if (picture.width, picture.height) != (info.width, info.height):
+            frame, matrix = _decode(path)
+            check_unchanged(path, self._stamps[index])
+            key = (_colour(frame), frame.width, frame.height)
+            if key not in converters:
+                converters[key] = ToRGB(*key, alpha=info.alpha, deep=info.depth > 8)
+            pixels = upright(converters[key](frame), matrix)
+            height, width = pixels.shape[:2]
+            if (width, height) != (info.width, info.height):
                 raise InputError(
-                    f"{path} is {picture.width}x{picture.height}; the first picture "
+                    f"{path} is {width}x{height}; the first image "
                     f"is {info.width}x{info.height}.",
-                    "Pictures of one video have one size: sort them into folders.",
+                    "Images of one video have one size: sort them into folders.",
                 )
-            yield Frame(to_rgb(picture), index, 1, path.stem)
+            yield Frame(pixels, index, 1, path.stem)
 
 
 def probe_images(path: Path) -> MediaInfo:
-    """What a folder or pattern of pictures holds, told as for a video.
+    """What a folder or pattern of images holds, described like a video.
 
     Raises:
-        InputError: there are no pictures, or the first cannot be decoded.
+        InputError: there are no images, or the first cannot be decoded.
     """
     info = ImageSource(path, rate=Fraction(25)).info
     video = VideoInfo(
@@ -194,11 +213,11 @@ def probe_images(path: Path) -> MediaInfo:
         colour=info.colour,
         field_order=1,
     )
-    return MediaInfo(str(path), "pictures", video.duration, video, (), 0)
+    return MediaInfo(str(path), "images", video.duration, video, (), 0)
 
 
 class ImageEncoder:
-    """Writes frames as pictures into a folder of its own.
+    """Writes frames as images into a folder of its own.
 
     Args:
         folder: made if it is missing; emptied of an earlier try.
@@ -225,7 +244,7 @@ class ImageEncoder:
             raise output_error(exc, folder) from exc
 
     def write(self, pixels: Pixels, name: str) -> None:
-        """Write one picture as ``name`` plus suffix."""
+        """Write one image as ``name`` plus suffix."""
         frame = self._convert(pixels)
         frame.pts = 0
         context: Any = CodecContext.create(self._codec, "w")
@@ -250,7 +269,7 @@ class ImageEncoder:
         self.frames += 1
 
     def close(self) -> None:
-        """All pictures are on disk already."""
+        """All images are on disk already."""
 
     def abort(self) -> None:
         """Remove what was written."""
@@ -260,14 +279,14 @@ class ImageEncoder:
 
 
 def image_format(suffix: str, *, deep: bool, alpha: bool) -> tuple[str, str]:
-    """FFmpeg encoder and pixel format for pictures of a suffix.
+    """FFmpeg encoder and pixel format for images of a suffix.
 
     Raises:
         UsageError: the suffix is not one that can be written.
     """
     if suffix not in IMAGE_OUTPUTS:
         raise UsageError(
-            f"Pictures cannot be written as {suffix}.",
+            f"Images cannot be written as {suffix}.",
             "Use one of " + " ".join(sorted(IMAGE_OUTPUTS)) + ".",
         )
     if suffix in (".jpg", ".jpeg"):
@@ -284,7 +303,7 @@ def image_format(suffix: str, *, deep: bool, alpha: bool) -> tuple[str, str]:
 
 
 def move_single(folder: Path, destination: Path) -> None:
-    """Give the one picture of a folder its final name."""
+    """Rename the one image of a folder into its final place."""
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         next(folder.iterdir()).replace(destination)
@@ -293,13 +312,13 @@ def move_single(folder: Path, destination: Path) -> None:
 
 
 def collect(folders: Sequence[Path], destination: Path, work: Path) -> int:
-    """Bring pictures of finished chunks together under their final folder.
+    """Move the images of finished chunks into their final folder.
 
     A new folder appears under its name at once, complete; into an existing folder
-    the pictures are moved one by one.
+    the images are moved one by one.
 
     Returns:
-        The number of pictures moved.
+        The number of images moved.
     """
     try:
         files = [p for folder in folders for p in sorted(folder.iterdir())]

@@ -7,11 +7,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import av
+import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
+from upframe.media.colour import bit_depth
+
+_WITHOUT_FIELDS = frozenset(
+    {"vp8", "vp9", "av1", "gif", "apng", "png", "webp", "theora"}
+)
+_ALWAYS_FLAGGED = frozenset({"hevc", "prores", "dnxhd", "vvc"})
+"""Codecs whose interlaced streams say so."""
 _COMBED_SHARE = 0.6
 _MIN_COMBED = 4
+_COLUMNS = 512
+"""Middle columns that the field order is read from."""
 
 
 def _graph(frame: VideoFrame, time_base: Any, name: str, options: str) -> Graph:
@@ -38,39 +48,86 @@ def _drain(graph: Graph) -> Iterator[VideoFrame]:
             return
 
 
-def looks_interlaced(frames: Iterable[VideoFrame], time_base: Any) -> bool:
-    """Whether the frames are interlaced, by their flags or by combing.
+def looks_interlaced(
+    frames: Iterable[VideoFrame], time_base: Any, codec: str = ""
+) -> bool:
+    """Whether the frames are interlaced, by codec and flags, else by their pixels.
 
     Args:
-        frames: decoded pictures from the start of a stream; 10 to 100 are enough.
+        frames: decoded frames from the start of a stream; 10 to 100 are enough.
         time_base: time base of the stream.
+        codec: FFmpeg's name of the codec.
 
     Returns:
-        True when half of the frames are flagged as interlaced, or when idet finds
-        combing of one field order in at least 60% of the frames it can judge, and in
-        four.
+        True when half of the frames are flagged as interlaced. Frames without flags
+        must be 8-bit frames of a codec that has fields; then idet must find combing of
+        one field order in at least 60% of the frames it can judge, and in four, and
+        `_field_order` must find the same order.
     """
-    flagged = total = 0
+    if codec in _WITHOUT_FIELDS:
+        return False
+    listed = list(frames)
+    flagged = sum(bool(frame.interlaced_frame) for frame in listed)
+    if listed and flagged / len(listed) >= 0.5:
+        return True
+    if codec in _ALWAYS_FLAGGED or any(
+        bit_depth(frame.format.name) > 8 for frame in listed[:1]
+    ):
+        return False
+    large = [f for f in listed if min(f.height, f.width) >= 32]
+    combed = _combed_order(large, time_base)
+    return combed is not None and combed == _field_order(large)
+
+
+def _combed_order(frames: list[VideoFrame], time_base: Any) -> str | None:
+    """``tff`` or ``bff`` if idet finds most frames combed in that order."""
     kinds: Counter[str] = Counter()
     graph: Graph | None = None
     for frame in frames:
-        total += 1
-        flagged += bool(frame.interlaced_frame)
-        if frame.height < 32 or frame.width < 32:
-            continue
         if graph is None:
             graph = _graph(frame, time_base, "idet", "")
         graph.vpush(frame)
         for out in _drain(graph):
-            # PyAV 17 (Python 3.10) does not show it: there the flags must do.
+            # PyAV 17 does not show it: there the flags must do.
             found = getattr(out, "metadata", {})
             kinds[found.get("lavfi.idet.single.current_frame", "")] += 1
-    if total and flagged / total >= 0.5:
-        return True
-    # Fields come in one order; drawn patterns that fool idet fool it both ways.
-    combed = max(kinds["tff"], kinds["bff"])
     judged = kinds["tff"] + kinds["bff"] + kinds["progressive"]
-    return combed >= _MIN_COMBED and combed / judged >= _COMBED_SHARE
+    order = "tff" if kinds["tff"] >= kinds["bff"] else "bff"
+    enough = kinds[order] >= max(_MIN_COMBED, _COMBED_SHARE * judged)
+    return order if enough else None
+
+
+def _field_order(frames: list[VideoFrame]) -> str | None:
+    """``tff`` or ``bff`` if the fields of most frames come from two moments.
+
+    The fields of a progressive frame fit each other better than the neighbours'. In
+    interlaced video the second field fits the first of the next frame as well, and
+    the other two fields of both frames are three half steps apart.
+    """
+    votes: Counter[str] = Counter()
+    before: Any = None
+    for frame in frames:
+        luma: Any = frame.reformat(format="gray").to_ndarray()
+        left = max(0, (luma.shape[1] - _COLUMNS) // 2)
+        rows = luma.shape[0] // 2 * 2
+        fields = luma[:rows, left : left + _COLUMNS].astype(np.int16)
+        even, odd = fields[0::2], fields[1::2]
+        if before is not None and before[0].shape == even.shape:
+            own = _misfit(*before)
+            top, bottom = _misfit(even, before[1]), _misfit(before[0], odd)
+            least, most = min(own, top, bottom), max(own, top, bottom)
+            if most - least > 0.3 + 0.05 * least:  # else nothing moves
+                clear = abs(top - bottom) > 0.5 * (most - least)
+                votes[("tff" if top < bottom else "bff") if clear else ""] += 1
+        before = even, odd
+    order = "tff" if votes["tff"] >= votes["bff"] else "bff"
+    enough = votes[order] >= max(_MIN_COMBED, _COMBED_SHARE * votes.total())
+    return order if enough else None
+
+
+def _misfit(even: Any, odd: Any) -> float:
+    """How much the odd rows differ from the mean of the even rows around them."""
+    return float(np.abs(2 * odd[:-1] - even[:-1] - even[1:]).mean())
 
 
 class Deinterlacer:

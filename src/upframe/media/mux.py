@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import av.error
@@ -16,12 +17,15 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
+from upframe.errors import OutputError
+from upframe.media.audio import AudioRecoder
+from upframe.media.complete import check_unchanged, stamp_of
 from upframe.media.container import open_input
-from upframe.media.encoder import output_error
+from upframe.media.encoder import encode_sample, output_error
 from upframe.media.formats import VideoFormat
 from upframe.media.packets import Segment, merge, video_packets
 from upframe.media.probe import main_video
-from upframe.media.subtitles import SubtitleConverter, converter_for
+from upframe.media.streams import Audio, Choice, Handler, choose_streams, handler_for
 
 _TECHNICAL = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
@@ -47,9 +51,9 @@ class JoinResult:
     packets: dict[str, list[int]] = field(default_factory=dict)
     """Packets written to each track, by type and in order; covers do not count."""
     metadata: frozenset[str] = frozenset()
-    """Names of the tags of the file, in lower case."""
+    """Names of the file's tags, in lower case."""
     video_track: int = 0
-    """Place of the upscaled video among the video tracks."""
+    """Index of the upscaled video among the video tracks."""
 
 
 def join(
@@ -63,12 +67,14 @@ def join(
     source: Path | None = None,
     window: Window | None = None,
     provenance: str = "",
+    audio: Audio = "keep",
 ) -> JoinResult:
     """Write the result: coded video from the segments, all else from the source.
 
     Sound, subtitles, attachments, chapters, covers, further videos, metadata,
     languages and dispositions are copied where the container can hold them; text
-    subtitles are converted where it cannot. What is left out is said in the result.
+    subtitles and sound are converted where it cannot. The result reports what is left
+    out.
 
     Args:
         segments: work files in order.
@@ -79,9 +85,11 @@ def join(
         display_matrix: rotation and flips to tag the video with.
         source: where the other streams come from; none when None.
         window: part of the source that is taken; timestamps then begin at zero.
-        provenance: text of the tag that says how the file was made.
+        provenance: text of the tag that names tool and model.
+        audio: what to do with sound.
 
     Raises:
+        InputError: the source changed meanwhile.
         OutputError: writing failed.
     """
     first_time = segments[0].pts[0] * time_base
@@ -90,64 +98,84 @@ def join(
     if shift > 0:
         result.warnings.append(
             f"The input's clock starts below zero, which no player expects: all "
-            f"timestamps are {float(shift):.3f} s later. Sound and picture stay "
-            "together."
+            f"timestamps are {float(shift):.3f} s later. Sound and video stay together."
         )
-    inputs: list[InputContainer] = []
+    stamp = stamp_of(source) if source else None
     try:
-        first = open_input(segments[0].path)
-        inputs.append(first)
-        out = av.open(
-            f"file:{path.absolute()}",
-            "w",
-            format=format.muxer,
-            options=_muxer_options(format.muxer, time_base),
-        )
-        with out:
+        with ExitStack() as stack:
+            first = stack.enter_context(open_input(segments[0].path))
+            out = stack.enter_context(_open_output(path, format, time_base))
             plan = _Plan(out, format, result)
             if source is not None:
-                container = open_input(source)
-                inputs.append(container)
-                plan.add_source(container, first, source, window)
+                container = stack.enter_context(open_input(source))
+                plan.add_source(container, source, first, audio, window)
             else:
                 plan.add_video(first, None)
             plan.tag(provenance)
-            video = plan.video
-            video.time_base = time_base
+            plan.video.time_base = time_base
             if display_matrix is not None:
-                video.set_display_matrix(display_matrix)
+                plan.video.set_display_matrix(display_matrix)
             packets = video_packets(segments, time_base, shift, last_duration)
             others = plan.other_packets(window, shift)
-            result.metadata = frozenset(key.lower() for key in out.metadata)
-            written: Counter[int] = Counter()
-            refused: Counter[str] = Counter()
-            for stream, packet in merge(video, packets, others):
-                packet.stream = stream
-                try:
-                    out.mux_one(packet)
-                except av.error.FFmpegError as exc:
-                    # A full disk is an OSError; the rest is the packet's own fault.
-                    if stream is video or isinstance(exc, OSError):
-                        raise
-                    refused[f"{stream.type} stream"] += 1
-                    continue
-                written[stream.index] += 1
-            result.warnings += [
-                f"{count} damaged packets of the {name} are left out."
-                for name, count in refused.items()
-            ]
-            tracks = countable_tracks(out)
-            result.packets = {
-                kind: [written[stream.index] for stream in streams]
-                for kind, streams in tracks.items()
-            }
-            result.video_track = [s.index for s in tracks["video"]].index(video.index)
+            plan.write(merge(plan.video, packets, others))
     except (av.error.FFmpegError, OSError) as exc:
         raise output_error(exc, path) from exc
-    finally:
-        for item in inputs:
-            item.close()
+    if source is not None and stamp is not None:
+        check_unchanged(source, stamp)
     return result
+
+
+def rehearse(
+    source: Path | None, format: VideoFormat, time_base: Fraction, audio: Audio = "keep"
+) -> list[str]:
+    """Write the header and first packets of a join to memory, before the work begins.
+
+    Args:
+        source: where the other streams come from; none when None.
+        format: how the video will be coded.
+        time_base: unit of its timestamps.
+        audio: what to do with sound.
+
+    Returns:
+        What will be converted or left out, as sentences for the report.
+
+    Raises:
+        InputError: sound can neither be copied nor decoded.
+        UsageError: the encoder refuses its options.
+        OutputError: the container cannot hold the video beside these streams.
+    """
+    result = JoinResult()
+    sample = encode_sample(format)
+    try:
+        with ExitStack() as stack:
+            first = stack.enter_context(open_input(io.BytesIO(sample)))
+            out = stack.enter_context(_open_output(io.BytesIO(), format, time_base))
+            plan = _Plan(out, format, result)
+            if source is not None:
+                container = stack.enter_context(open_input(source))
+                plan.add_source(container, source, first, audio, None)
+            else:
+                plan.add_video(first, None)
+            plan.video.time_base = time_base
+            packet = next(p for p in first.demux() if p.size)
+            packet.stream, packet.time_base = plan.video, time_base
+            packet.pts = packet.dts = 0
+            out.mux_one(packet)
+    except (av.error.FFmpegError, ValueError, OSError) as exc:
+        raise OutputError(
+            f"{format.muxer} does not take {format.encoder} beside the streams of the "
+            f"input: {exc}.",
+            "Choose another container or -c:v, for example -o NAME.mkv.",
+        ) from exc
+    return result.warnings
+
+
+def _open_output(
+    target: Path | IO[bytes], format: VideoFormat, time_base: Fraction
+) -> OutputContainer:
+    file: Any = f"file:{target.absolute()}" if isinstance(target, Path) else target
+    options = _muxer_options(format.muxer, time_base)
+    return av.open(file, "w", format=format.muxer, options=options)
 
 
 def countable_tracks(container: Any) -> dict[str, list[Any]]:
@@ -171,12 +199,12 @@ class _Plan:
     ) -> None:
         self.out, self.format, self.result = out, format, result
         self.video: Any = None
-        self._copies: dict[int, Any] = {}
-        self._converters: dict[int, SubtitleConverter] = {}
+        self._targets: dict[int, Any] = {}
+        self._handlers: dict[int, Handler] = {}
         self._container: InputContainer | None = None
-        self._path = Path()
 
     def add_video(self, segment: InputContainer, original: Stream | None) -> None:
+        """Add the upscaled video with all tags of its format set."""
         template = segment.streams.video[0]
         stream: Any = self.out.add_stream_from_template(template, opaque=True)
         context = stream.codec_context
@@ -196,20 +224,20 @@ class _Plan:
     def add_source(
         self,
         container: InputContainer,
-        segment: InputContainer,
         path: Path,
+        segment: InputContainer,
+        audio: Audio,
         window: Window | None,
     ) -> None:
-        self._container, self._path = container, path
+        """Add the video and all other streams in the order of the source."""
+        self._container = container
+        choices = {c.index: c for c in choose_streams(path, self.format.muxer, audio)}
         main = main_video(container, str(path))
-        chapters = container.chapters()
         for stream in container.streams:
             if stream.index == main.index:
                 self.add_video(segment, stream)
-            elif stream.type == "data" and chapters and "mov" in container.format.name:
-                continue  # the text track behind the chapters, which are copied below
-            else:
-                self._add_other(stream)
+            elif stream.index in choices:
+                self._add_other(stream, choices[stream.index], path)
         metadata = {
             key: value
             for key, value in container.metadata.items()
@@ -235,66 +263,40 @@ class _Plan:
         if chapters:
             self.out.set_chapters(chapters)
 
-    def _add_other(self, stream: Stream) -> None:
-        label = f"{stream.type} stream {stream.index}"
-        if stream.codec_context is not None:
-            label += f" ({stream.codec_context.name})"
-        if stream.type == "attachment":
-            if self.format.muxer == "matroska":
-                _copy_tags(stream, self.out.add_stream_from_template(stream))
-            else:
-                file = stream.metadata.get("filename", "an attachment")
-                self._drop(f"attachment {file}")
-            return
-        if stream.disposition & Disposition.attached_pic and (
-            self.format.muxer == "matroska"
-        ):
-            self._attach_cover(stream)
-            return
-        if _fits(stream, self.format.muxer):
-            copy: Any = self.out.add_stream_from_template(stream, opaque=True)
-            _name_channels(copy)
-            _copy_tags(stream, copy)
-            self._copies[stream.index] = copy
-            return
-        converter = converter_for(stream, self.format.muxer)
-        if converter is None:
-            self._drop(label)
-            return
-        target = converter.add_to(self.out)
-        _copy_tags(stream, target)
-        self._copies[stream.index] = target
-        self._converters[stream.index] = converter
-        self.result.warnings.append(
-            f"The {label} was converted to {converter.codec}: "
-            f"{self.format.muxer} does not hold its own format."
-        )
+    def _add_other(self, stream: Stream, choice: Choice, path: Path) -> None:
+        if choice.note:
+            self.result.warnings.append(choice.note)
+        if choice.action == "attach":
+            _copy_tags(stream, self.out.add_stream_from_template(stream))
+        elif choice.action == "cover":
+            self._attach_cover(stream, path)
+        elif choice.action != "drop":
+            handler = handler_for(choice, stream, self.format.muxer)
+            target = handler.add_to(self.out)
+            _copy_tags(stream, target)
+            self._targets[stream.index] = target
+            self._handlers[stream.index] = handler
 
-    def _attach_cover(self, stream: Stream) -> None:
+    def _attach_cover(self, stream: Stream, path: Path) -> None:
         """Matroska holds covers as attachments."""
-        with open_input(self._path) as container:
+        with open_input(path) as container:
             packets = container.demux(container.streams[stream.index])
-            picture = bytes(next(packet for packet in packets if packet.size))
+            image = bytes(next(packet for packet in packets if packet.size))
         codec = stream.codec_context.name
         kind = {"mjpeg": "jpeg"}.get(codec, codec)
         name = stream.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
         mime = stream.metadata.get("mimetype", f"image/{kind}")
-        self.out.add_attachment(name, mime, picture)
-
-    def _drop(self, what: str) -> None:
-        hint = "" if self.format.muxer == "matroska" else " (-o NAME.mkv may)"
-        self.result.warnings.append(
-            f"The {what} is left out: {self.format.muxer} cannot hold it{hint}."
-        )
+        self.out.add_attachment(name, mime, image)
 
     def tag(self, provenance: str) -> None:
+        """Say in the file's tags how it was made."""
         if not provenance:
             return
         metadata = self.out.metadata
         if self.format.muxer != "mp4":
             metadata["UPFRAME"] = provenance
             return
-        # MP4 holds a fixed set of tags; the first that is free says what was done.
+        # MP4 holds a fixed set of tags; the first that is free takes it.
         free = next((k for k in ("comment", "description") if k not in metadata), None)
         if free:
             metadata[free] = provenance
@@ -304,24 +306,20 @@ class _Plan:
     def other_packets(
         self, window: Window | None, shift: Fraction
     ) -> Iterator[tuple[Any, Packet[Any]]]:
-        if self._container is None or not self._copies:
+        """The packets of all other streams that lie in the window, times shifted."""
+        if self._container is None or not self._targets:
             return
-        wanted = [self._container.streams[index] for index in self._copies]
+        wanted = [self._container.streams[index] for index in self._targets]
         last: dict[int, int] = {}
         for packet in self._container.demux(*wanted):
-            if not packet.size:
-                continue
             index = packet.stream.index
-            picture = packet.stream.disposition & Disposition.attached_pic
+            cover = packet.stream.disposition & Disposition.attached_pic
+            if not packet.size or not (cover or _inside(packet, window)):
+                continue
             base = packet.time_base
-            at = packet.pts if packet.pts is not None else packet.dts
-            if window and at is not None and not picture:
-                when = at * base
-                if when < window.start or (
-                    window.stop is not None and when >= window.stop
-                ):
-                    continue
-            offset = 0 if picture else round(shift / base)
+            offset = 0 if cover else round(shift / base)
+            if packet.pts is None:
+                packet.pts = packet.dts  # AVI's video
             if packet.pts is not None:
                 packet.pts += offset
             if packet.dts is not None:
@@ -329,12 +327,71 @@ class _Plan:
                 last[index] = packet.dts
                 if packet.pts is not None and packet.pts < packet.dts:
                     packet.pts = packet.dts
-            if index in self._converters:
-                converted = self._converters[index].convert(packet)
-                if converted is None:
-                    continue
-                packet = converted
-            yield self._copies[index], packet
+            for converted in self._handlers[index].convert(packet):
+                yield self._targets[index], converted
+        for index, handler in self._handlers.items():
+            for converted in handler.flush():
+                yield self._targets[index], converted
+
+    def write(self, packets: Iterable[tuple[Any, Packet[Any]]]) -> None:
+        """Mux all packets, and note in the result how many went into each track.
+
+        Raises:
+            av.error.FFmpegError: writing failed.
+        """
+        self.result.metadata = frozenset(key.lower() for key in self.out.metadata)
+        written: Counter[int] = Counter()
+        refused: Counter[str] = Counter()
+        for stream, packet in packets:
+            packet.stream = stream
+            size = packet.size  # FLAC's last packet only updates the header
+            try:
+                self.out.mux_one(packet)
+            except av.error.FFmpegError as exc:
+                # A full disk is an OSError; the rest is the packet's own fault.
+                if stream is self.video or isinstance(exc, OSError):
+                    raise
+                refused[f"{stream.type} stream"] += 1
+                continue
+            written[stream.index] += bool(size)
+        self.result.warnings += [
+            f"{count} damaged packets of the {name} are left out."
+            for name, count in refused.items()
+        ]
+        for handler in self._handlers.values():
+            if isinstance(handler, AudioRecoder) and handler.damaged:
+                self.result.warnings.append(
+                    f"{handler.damaged} packets of the sound did not decode and are "
+                    "silent."
+                )
+        self._count(written)
+
+    def _count(self, written: Counter[int]) -> None:
+        tracks = countable_tracks(self.out)
+        if self.format.muxer in ("mp4", "mov"):
+            # They write no track without packets, but for subtitles.
+            for kind in ("video", "audio"):
+                for stream in [s for s in tracks[kind] if not written[s.index]]:
+                    tracks[kind].remove(stream)
+                    self.result.warnings.append(
+                        f"The {kind} stream {stream.index} is left out: it holds "
+                        "nothing in the part that is taken."
+                    )
+        self.result.packets = {
+            kind: [written[stream.index] for stream in streams]
+            for kind, streams in tracks.items()
+        }
+        videos = [stream.index for stream in tracks["video"]]
+        self.result.video_track = videos.index(self.video.index)
+
+
+def _inside(packet: Packet[Any], window: Window | None) -> bool:
+    """Whether a packet lies in the window; one without timestamps always does."""
+    at = packet.pts if packet.pts is not None else packet.dts
+    if window is None or at is None:
+        return True
+    when = at * packet.time_base
+    return when >= window.start and (window.stop is None or when < window.stop)
 
 
 def _copy_tags(source: Stream, target: Any) -> None:
@@ -344,32 +401,6 @@ def _copy_tags(source: Stream, target: Any) -> None:
             continue
         target.metadata[key] = value
     target.disposition = source.disposition
-
-
-_LAYOUTS = {1: "mono", 2: "stereo", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-
-
-def _name_channels(stream: Any) -> None:
-    """Matroska may count channels without naming them; MP4's PCM needs the names."""
-    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):
-        count = stream.codec_context.layout.nb_channels
-        if count in _LAYOUTS:
-            stream.codec_context.layout = _LAYOUTS[count]
-
-
-def _fits(stream: Stream, muxer: str) -> bool:
-    """Whether a container can hold a stream, found by writing a header with it."""
-    if stream.codec_context is None:
-        return False
-    if stream.disposition & Disposition.attached_pic and muxer == "webm":
-        return False
-    try:
-        with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
-            trial.start_encoding()
-    except (av.error.FFmpegError, ValueError):
-        return False
-    return True
 
 
 def _muxer_options(muxer: str, time_base: Fraction) -> dict[str, str]:

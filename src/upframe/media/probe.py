@@ -27,7 +27,7 @@ class StreamInfo:
     language: str | None
     title: str | None
     attached_picture: bool
-    """A cover picture, not a video."""
+    """A cover image, not a video."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class VideoInfo:
     """Bits per sample."""
     alpha: bool
     sar: Fraction
-    """Sample aspect ratio; 1 when unsaid."""
+    """Sample aspect ratio; 1 when untagged."""
     rate: Fraction
-    """Average frames per second as the header says; 25 when it says nothing."""
+    """Average frames per second by the header; 25 when it has none."""
     time_base: Fraction
     """Seconds per timestamp unit."""
     frames: int
-    """Frames as the header says, else duration times rate; an estimate, 0 unknown."""
+    """Frames by the header, else duration times rate; an estimate, 0 unknown."""
     duration: float
     """Seconds; 0 when unknown."""
     colour: Colour
@@ -91,7 +91,7 @@ def main_video(container: InputContainer, name: str) -> VideoStream:
     """The video to upscale: the default track, else the first; never cover art.
 
     Raises:
-        InputError: there is no video, only sound, pictures or data.
+        InputError: there is no video, only sound, covers or data.
     """
     tracks = [
         stream

@@ -23,7 +23,7 @@ from upframe.media.encoder import reproducible
 _DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4"}
 _RATE = Fraction(25)
 _LEAST: dict[str, int] = {"libx264": 32, "libx265": 128, "mpeg4": 32}
-"""Shorter sides are padded. x265 (4.1) writes past its buffers on pictures smaller than
+"""Shorter sides are padded. x265 (4.1) writes past its buffers on frames smaller than
 64, which takes the process down, and gives varying results on those padded to 64."""
 
 
@@ -96,7 +96,7 @@ def recode(
 def _encoder(
     codec: Codec, size: list[int], quality: float | None, rate: float | None
 ) -> Any:
-    """An open encoder for pictures of (height, width); ``rate`` in bits per second."""
+    """An open encoder for frames of (height, width); ``rate`` in bits per second."""
     context: Any = CodecContext.create(codec, "w")
     context.height, context.width = size
     context.pix_fmt = "yuv420p"

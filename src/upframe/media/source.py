@@ -14,6 +14,13 @@ from av.video.stream import VideoStream
 
 from upframe.errors import InputError
 from upframe.media.colour import Colour, ToRGB, bit_depth, has_alpha, is_rgb, resolve
+from upframe.media.complete import (
+    Length,
+    check_complete,
+    check_readable,
+    check_unchanged,
+    stamp_of,
+)
 from upframe.media.container import friendly_errors, open_input
 from upframe.media.decoding import Decoded, Decoding, deinterlaced
 from upframe.media.frames import Frame, SourceInfo
@@ -31,10 +38,12 @@ from upframe.media.seek import (
     packets_by_seek,
 )
 from upframe.media.side_data import display_matrix, static_hdr
+from upframe.media.structure import Structure, read_structure
 from upframe.media.tracking import Tracker
 
 _DETECT_FRAMES = 24
-
+_JUDGED_PACKETS = 16
+"""So many packets tell whether most frames decode."""
 
 Packets = Callable[[InputContainer, VideoStream, PacketIndex, int], Iterator[Any]]
 _WAYS: dict[str, Packets] = {"seek": packets_by_seek, "read": packets_by_reading}
@@ -87,7 +96,8 @@ class FileSource:
         stop: int | None = None,
     ) -> None:
         self._source = source
-        self._name = str(source) if isinstance(source, Path) else "standard input"
+        self._path = source if isinstance(source, Path) else None
+        self._name = str(source) if self._path else "standard input"
         self._start, self._duration = start, duration
         self._begin, self._stop = begin, stop
         self._index = expected.index if expected else None
@@ -102,7 +112,12 @@ class FileSource:
         ``start`` where there was nothing to pass over, or little."""
         self.seek_refused = ""
         """Why all frames before ``begin`` had to be decoded."""
+        self._structure = Structure()
+        if self._path is not None:
+            self._stamp = stamp_of(self._path)
+            self._structure = read_structure(self._path)
         try:
+            check_readable(self._name, self._structure.encrypted)
             with friendly_errors("decode", self._name):
                 self._stream = main_video(self._container, self._name)
                 self.info, self._early = self._look(deinterlace, expected)
@@ -161,6 +176,7 @@ class FileSource:
         if not self.info.interlaced and not self._fields and self._duration is None:
             # Fields may be coded in packets of their own, two to a frame.
             lost = run.decoding.packets - place.decoded
+        self._check_damage(run.decoding, lost)
         self._report(place, lost)
 
     def _straight(self, at: Position | None) -> _Run:
@@ -233,6 +249,8 @@ class FileSource:
         raise NotExact("frames decode differently behind a keyframe")
 
     def _report(self, end: Position, lost: int) -> None:
+        if self._path is not None:
+            check_unchanged(self._path, self._stamp)
         if not end.frame:
             raise InputError(
                 f"Not one frame of {self._name} could be decoded"
@@ -278,13 +296,14 @@ class FileSource:
                 f"Not one frame of {self._name} could be decoded.",
                 "The file may be damaged or cut off; check that it plays elsewhere.",
             )
+        self._check_damage(self._decoding, 0)
         header = describe_video(self._container, self._stream)
         self._fields = header.field_order > 1 or any(f.interlaced_frame for f in early)
         frame = early[0]
         pix_fmt = frame.format.name
         time_base = Fraction(frame.time_base or header.time_base)
         interlaced = deinterlace == "on" or (
-            deinterlace == "auto" and looks_interlaced(early, time_base)
+            deinterlace == "auto" and looks_interlaced(early, time_base, header.codec)
         )
         if interlaced and deinterlace == "auto":
             self.warnings.append(
@@ -329,28 +348,25 @@ class FileSource:
         return info, items
 
     def _check_extent(self, extent: Extent | None) -> None:
-        if extent is None:
+        if extent is None or self._path is None:
             return
-        frame = 1 / float(self.info.rate)
-        slack = max(0.25, 2.5 * frame)
-        needed = extent.declared
-        if self._duration is not None:
-            needed = min(needed, self._start + self._duration)
-        if extent.end < needed - slack:
+        try:
+            self.warnings += check_complete(
+                self._path,
+                self._structure.missing,
+                Length(extent.declared, extent.end, extent.packets, extent.ended),
+                rate=self.info.rate,
+                start=self._start,
+                duration=self._duration,
+            )
+        except InputError:
             self.close()
+            raise
+
+    def _check_damage(self, decoding: Decoding, lost: int) -> None:
+        bad, packets = decoding.failed(lost)
+        if packets >= _JUDGED_PACKETS and 2 * bad > packets:
             raise InputError(
-                f"{self._name} is cut off: it declares {extent.declared:.2f} s and "
-                f"ends after {extent.end:.2f} s ({extent.packets} frames).",
-                "Fetch it again, or take the part that is there with "
-                f"--duration {max(0.0, extent.end - slack - self._start):.2f}.",
-            )
-        if not extent.ended:
-            self.warnings.append(
-                f"The input has no end mark after {extent.packets} frames: its last "
-                "frames may be cut off."
-            )
-        if extent.end < needed - 1.5 * frame:
-            self.warnings.append(
-                f"The input declares {extent.declared:.3f} s and ends after "
-                f"{extent.end:.3f} s: its last frames may be cut off."
+                f"Most frames of {self._name} do not decode ({bad} of {packets}).",
+                "It may be encrypted or badly damaged; check that it plays elsewhere.",
             )

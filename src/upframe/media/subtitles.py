@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,8 @@ class SubtitleConverter:
         stream.codec_context.subtitle_header = _ASS_HEADER
         return stream
 
-    def convert(self, packet: Packet[Any]) -> Packet[Any] | None:
-        """The same text and times in the other format; None where there is no text."""
+    def convert(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
+        """The same text and times in the other format; nothing where there is none."""
         text = _plain_text(bytes(packet), self.source)
         if self.codec == "mov_text":
             raw = text.encode()
@@ -49,12 +50,16 @@ class SubtitleConverter:
         elif text:
             payload = text.encode()
         else:
-            return None
+            return
         result: Packet[Any] = Packet(payload)
         result.pts, result.dts = packet.pts, packet.dts
         result.duration = packet.duration
         result.time_base = packet.time_base
-        return result
+        yield result
+
+    def flush(self) -> Iterable[Packet[Any]]:
+        """Nothing is ever owed."""
+        return ()
 
 
 def converter_for(stream: Stream, muxer: str) -> SubtitleConverter | None:

@@ -1,4 +1,4 @@
-"""Checking a finished file against what was promised, before it gets its name."""
+"""Checking a finished file against the plan, before it is renamed into place."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def verify(
     if abs(offset) > tick:
         warnings.append(
             f"All timestamps are {float(offset):+.4f} s later than in the input: the "
-            "container cannot hold negative times. Sound and picture stay together."
+            "container cannot hold negative times. Sound and video stay together."
         )
     elif worst:
         warnings.append(
@@ -92,6 +92,6 @@ def verify(
 
 def _failure(path: Path, what: str) -> VerificationError:
     return VerificationError(
-        f"The written file {path} is not right: {what}.",
-        "Nothing was put under the final name; run again, or choose another -c:v.",
+        f"The written file {path} is wrong: {what}.",
+        "The output was not touched; run again, or choose another -c:v.",
     )
