@@ -58,7 +58,8 @@ def signatures(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns:
         (N, h * w) of mean 0 and, but for flat frames, standard deviation 1.
     """
-    luma = thumbnails.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    luma = (thumbnails * weights).sum(-1, dtype=np.float32)
     flat = luma.reshape(len(thumbnails), -1)
     flat = flat - flat.mean(1, keepdims=True)
     return np.asarray(flat / np.maximum(flat.std(1, keepdims=True), 4), np.float32)
