@@ -19,6 +19,7 @@ from upframe.cli.info import doctor, models_app, probe
 from upframe.cli.textures import textures
 from upframe.cli.train import train
 from upframe.cli.upscale import upscale
+from upframe.cli.verify import verify
 from upframe.errors import Interrupted, UpframeError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(upscale)
 app.command()(probe)
+app.command()(verify)
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(train)
@@ -43,6 +45,7 @@ app.command()(doctor)
 COMMANDS = (
     "upscale",
     "probe",
+    "verify",
     "models",
     "evaluate",
     "train",

@@ -43,7 +43,7 @@ class SubtitleConverter:
 
     def convert(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
         """The same text and times in the other format; nothing where there is none."""
-        text = _plain_text(bytes(packet), self.source)
+        text = plain_text(bytes(packet), self.source) or ""
         if self.codec == "mov_text":
             raw = text.encode()
             payload = struct.pack(">H", len(raw)) + raw
@@ -72,7 +72,10 @@ def converter_for(stream: Stream, muxer: str) -> SubtitleConverter | None:
     return SubtitleConverter(name, target)
 
 
-def _plain_text(raw: bytes, codec: str) -> str:
+def plain_text(raw: bytes, codec: str) -> str | None:
+    """The words of a subtitle packet; None if the codec is none of text."""
+    if codec not in _TEXT:
+        return None
     if codec == "mov_text":
         size = struct.unpack(">H", raw[:2])[0] if len(raw) >= 2 else 0
         return raw[2 : 2 + size].decode("utf-8", "replace")
