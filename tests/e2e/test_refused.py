@@ -78,7 +78,7 @@ def test_frames_that_mostly_do_not_decode_are_refused(cli, clip, box):
         bad.pts, bad.dts = packet.pts, packet.dts
         return bad
 
-    path = clip("in.mkv", frames=40, options={"g": "1", "bf": "0"}, mangle=spoil)
+    path = clip("in.mkv", frames=40, codec="ffv1", mangle=spoil)
     ran = cli(path, "-o", box / "out.mkv", *QUICK)
     assert_complains(ran, "in.mkv", "decode")
     assert leftovers(box) == []

@@ -12,13 +12,15 @@ import numpy as np
 
 from upframe.media.alignment import Alignment, align, signatures
 from upframe.media.stills import swaps_sides, upright
-from upframe.media.summary import Summary, Track, summarize
+from upframe.media.summary import SIDE, Summary, Track, summarize
 
 Severity = Literal["error", "warning", "info"]
 _ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 
 _SHIFT = 2.5
 """Mean difference of a colour channel, of 255, that counts as a shift."""
+_CELL = SIDE // 4
+"""Rows and columns of a thumbnail in one of 4 x 4 parts."""
 _SOUND = Fraction(1, 50)
 """Seconds by which sound may move against the video."""
 _OWN_TAGS = frozenset(
@@ -217,21 +219,22 @@ def _colours(one: Summary, other: Summary, matches: Alignment) -> Iterator[Findi
     if len(good):
         before = one.thumbnails[matches.source[good]].astype(np.float32)
         after = other.thumbnails[good].astype(np.float32)
-        shift = np.median((after - before).mean((1, 2)), 0)
-        # Opposite errors of saturated colours cancel in the mean over a frame.
-        spread = np.median(np.abs(after - before).mean((1, 2)), 0)
-        details = {
-            "shift": [round(float(v), 2) for v in shift],
-            "difference": [round(float(v), 2) for v in spread],
-        }
-        if np.abs(shift).max() > _SHIFT or spread.max() > 3 * _SHIFT:
+        difference = after - before
+        shift = np.median(difference.mean((1, 2)), 0)
+        # Errors of saturated colours cancel in the mean over a frame.
+        cells = difference.reshape(len(good), 4, _CELL, 4, _CELL, 3).mean((2, 4))
+        worst = float(np.abs(np.median(cells, 0)).max())
+        if np.abs(shift).max() > _SHIFT or worst > 2 * _SHIFT:
             yield Finding(
                 "colour_shift",
                 "error",
                 "Colours are shown differently: red, green and blue are off by "
                 + ", ".join(f"{v:+.1f}" for v in shift)
-                + " of 255 on average.",
-                details,
+                + f" of 255 on average, and by {worst:.1f} in parts of the frame.",
+                {
+                    "shift": [round(float(v), 2) for v in shift],
+                    "worst": round(worst, 2),
+                },
             )
     if one.colour.is_hdr and (one.colour.transfer != other.colour.transfer):
         yield Finding("hdr_lost", "error", "The output is no longer tagged as HDR.")

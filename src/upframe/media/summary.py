@@ -23,7 +23,7 @@ from upframe.media.probe import describe_video, main_video
 from upframe.media.side_data import display_matrix, static_hdr
 from upframe.media.subtitles import plain_text
 
-_SIDE = 24
+SIDE = 24
 """Thumbnails are square, so that turned ones can be compared."""
 
 
@@ -182,7 +182,7 @@ class _Looks:
             else int(frame.color_range) or header.range,
         )
         self.colour = resolve(self.tags, frame.width, frame.height, rgb=is_rgb(pix_fmt))
-        self._to_rgb = ToRGB(self.colour, _SIDE, _SIDE, alpha=False, deep=False)
+        self._to_rgb = ToRGB(self.colour, SIDE, SIDE, alpha=False, deep=False)
 
 
 def _known(*values: Any) -> int:
