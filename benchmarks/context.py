@@ -27,7 +27,7 @@ from upframe.engine.models import resolve_model
 from upframe.export.onnx import export_model
 from upframe.metrics.fidelity import psnr
 from upframe.runtimes.base import Runtime
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 
 Frames = NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ import upframe
 from upframe.engine.models import resolve_model
 from upframe.engine.stepper import as_float
 from upframe.media.source import FileSource
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 
 
 def bare(model: str, clip: Path, threads: int | None) -> tuple[float, float]:

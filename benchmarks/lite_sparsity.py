@@ -43,7 +43,7 @@ from upframe.export.onnx import export_recurrent
 from upframe.nn.resize import imresize
 from upframe.planning.sizes import parse_wh
 from upframe.runtimes.base import Session
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.weights.loading import load
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from upframe.engine.models import resolve_model
 from upframe.planning.sizes import parse_wh
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ MEASURE = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 from upframe.weights.card import ModelCard
 card = ModelCard.model_validate_json(sys.argv[1])
 paths = {k: Path(v) for k, v in json.loads(sys.argv[2]).items()}

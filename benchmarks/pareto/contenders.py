@@ -12,8 +12,8 @@ from typing import Literal
 
 from upframe.engine.models import resolve_model
 from upframe.errors import UpframeError, UsageError, WeightsError
+from upframe.runtimes import registry
 from upframe.runtimes.base import Runtime
-from upframe.runtimes.make import choose_precision, open_runtime
 from upframe.weights.card import ModelCard
 from upframe.weights.index import PRESETS
 
@@ -56,7 +56,9 @@ class Contender:
         """
         if self.kind == "upframe":
             model = resolve_model("balanced", self.source)
-            return open_runtime(model.card, model.files, device="cpu", threads=threads)
+            return registry.open_runtime(
+                model.card, model.files, device="cpu", threads=threads
+            )
         path = Path(self.source)
         if self.kind == "ncnn":
             from benchmarks.pareto.peers.ncnn_image import NcnnRuntime
@@ -72,7 +74,7 @@ class Contender:
         if self.kind != "upframe":
             return "fp32"
         model = resolve_model("balanced", self.source)
-        return choose_precision(model.card, model.files, device="cpu")
+        return registry.choose(model.card, model.files, device="cpu").precision
 
     def digest(self) -> str:
         """Changes with what decides its frames: weights, and code of peers."""

@@ -17,7 +17,7 @@ from upframe.export import recurrent  # noqa: E402
 from upframe.export.calibration_clip import calibration_clips  # noqa: E402
 from upframe.export.onnx import export_model, export_recurrent  # noqa: E402
 from upframe.nn.resize import imresize  # noqa: E402
-from upframe.runtimes.make import open_runtime  # noqa: E402
+from upframe.runtimes.registry import open_runtime  # noqa: E402
 from upframe.weights.loading import load  # noqa: E402
 
 

@@ -15,7 +15,7 @@ from upframe.errors import RuntimeFailure, UsageError, WeightsError  # noqa: E40
 from upframe.export.onnx import export_recurrent  # noqa: E402
 from upframe.export.recurrent import masked_path  # noqa: E402
 from upframe.planning.tiles import plan_tiles  # noqa: E402
-from upframe.runtimes.make import open_runtime  # noqa: E402
+from upframe.runtimes.registry import open_runtime  # noqa: E402
 from upframe.runtimes.tiling import TiledSession  # noqa: E402
 from upframe.systems.mia_vsr_lite.blocks import SETTLE  # noqa: E402
 from upframe.weights.loading import describe_file  # noqa: E402

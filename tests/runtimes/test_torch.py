@@ -4,6 +4,7 @@ from onnx_networks import card
 
 from upframe.errors import RuntimeFailure, UsageError
 from upframe.planning.tiles import plan_tiles
+from upframe.runtimes.choice import Choice
 from upframe.runtimes.tiling import TiledSession
 
 torch = pytest.importorskip("torch")
@@ -61,11 +62,42 @@ class OutOfRange(torch.nn.Module):
 
 def test_nan_in_half_precision_is_computed_again_in_float32_and_so_is_the_rest(frame):
     module = OutOfRange()
-    runtime = TorchRuntime(card(), module, dtype=torch.float16, threads=1)
+    runtime = TorchRuntime(card(), module, precision="fp16", threads=1, fixed=False)
     session = runtime.session()
+    session.begin(40, {})
+    session.push(np.zeros_like(frame))
+    assert (module.dtype, runtime.precision) == (torch.float16, "fp16")
+    assert runtime.fallbacks == []
     np.testing.assert_array_equal(session.push(frame)[0], np.float32(0.5))
     session.push(np.zeros_like(frame))
-    assert module.dtype == torch.float32
+    assert (module.dtype, runtime.precision) == (torch.float32, "fp32")
+    (fallback,) = runtime.fallbacks
+    assert (fallback.what, fallback.before, fallback.after) == (
+        "precision",
+        "fp16",
+        "fp32",
+    )
+    assert fallback.frame == 41
+    assert "From frame 41 on" in str(fallback)
+    assert (
+        Choice("torch", "cuda:0", "fp16").after(runtime.fallbacks).precision == "fp32"
+    )
+
+
+def test_nan_in_half_precision_is_a_failure_where_the_user_asked_for_it(frame):
+    runtime = TorchRuntime(card(), OutOfRange(), precision="fp16", threads=1)
+    with pytest.raises(RuntimeFailure, match="NaN") as caught:
+        runtime.session().push(frame)
+    assert "--precision fp32" in caught.value.advice
+    assert (runtime.precision, runtime.fallbacks) == ("fp16", [])
+
+
+def test_what_is_no_number_in_float32_either_is_a_failure(module, frame):
+    with torch.no_grad():
+        module[0].weight[0, 0, 1, 1] = float("nan")
+    runtime = TorchRuntime(card(), module, precision="fp16", threads=1, fixed=False)
+    with pytest.raises(RuntimeFailure, match="NaN"):
+        runtime.session().push(frame)
 
 
 def test_nan_in_float32_is_a_failure(module, frame):

@@ -15,7 +15,7 @@ import upframe  # noqa: E402
 from upframe.errors import RuntimeFailure, UsageError  # noqa: E402
 from upframe.planning.tiles import plan_tiles  # noqa: E402
 from upframe.runtimes.base import ContinuedSession, FloatFrame, State  # noqa: E402
-from upframe.runtimes.make import open_runtime  # noqa: E402
+from upframe.runtimes.registry import open_runtime  # noqa: E402
 from upframe.runtimes.tiling import sessions  # noqa: E402
 from upframe.runtimes.torch_diffusion import DiffusionRuntime  # noqa: E402
 from upframe.weights.loading import describe_file  # noqa: E402
@@ -171,7 +171,7 @@ def test_seeds_are_checked(opened, cards, shelf):
         with pytest.raises(UsageError, match="seed"):
             opened("oasis", seed=seed)
     ditn = upframe.weights.index.find_card("ditn-s")
-    with pytest.raises(UsageError, match="draws no noise"):
+    with pytest.raises(UsageError, match="uses no noise"):
         open_runtime(ditn, {}, seed=3)
 
 

@@ -18,12 +18,12 @@ import liftvsr_parts
 import oasis_parts
 import ultravsr_parts
 import upframe
+from machines import machine
 from media_factory import write_clip
 from upframe.engine.models import resolve_model
 from upframe.errors import UpframeError, WeightsError
 from upframe.media.source import FileSource
-from upframe.runtimes import make
-from upframe.runtimes.make import choose_precision
+from upframe.runtimes.registry import choose
 from upframe.systems.ultravsr import degradation_estimator
 from upframe.systems.ultravsr.adapters import checkpoint
 from upframe.weights.folders import describe_folder, find_system, folder_sha256
@@ -135,19 +135,17 @@ def test_a_folder_upscales_a_video(
     assert pixels(again).shape == whole.shape
 
 
-def test_half_precision_is_for_gpus(
-    shelf: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_precision_is_for_gpus(shelf: dict[str, Path]) -> None:
+    gpu = machine(torch=1)
     for name, half in (("oasis", "bf16"), ("liftvsr", "bf16"), ("ultravsr", "fp16")):
         model = resolve_model("balanced", str(shelf[name]))
-        where = {"device": "cuda"}
-        assert choose_precision(model.card, model.files, **where) == half
-        exact = choose_precision(model.card, model.files, precision="fp32", **where)
-        assert exact == "fp32"
+        assert choose(model.card, model.files, runtimes=gpu).precision == half
+        exact = choose(model.card, model.files, precision="fp32", runtimes=gpu)
+        assert (exact.device, exact.precision) == ("cuda:0", "fp32")
         with pytest.raises(UpframeError, match="torch on CUDA"):
-            choose_precision(model.card, model.files, precision=half, device="cpu")
-        monkeypatch.setattr(make, "has_nvidia_gpu", lambda: False)
-        assert choose_precision(model.card, model.files) == "fp32"
+            choose(model.card, model.files, device="cpu", precision=half, runtimes=gpu)
+        plain = choose(model.card, model.files, runtimes=machine())
+        assert plain.precision == "fp32"
 
 
 def test_ultravsr_needs_its_checkpoint_and_its_judge(

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from upframe.nn.flow import SpyNet
 from upframe.nn.warp import flow_warp
 from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.loaded import LoadedModel
+from upframe.runtimes.sessions import SessionBase
 from upframe.weights.card import ModelCard
 from upframe.weights.loading import read_state
 
@@ -99,7 +101,7 @@ class BasicVSR(nn.Module):
         return base + detail
 
 
-class BasicVSRRuntime:
+class BasicVSRRuntime(LoadedModel):
     """The network with the authors' weights, in torch on the CPU.
 
     Args:
@@ -109,11 +111,10 @@ class BasicVSRRuntime:
     """
 
     name = "torch"
-    device = "cpu"
 
     def __init__(self, card: ModelCard, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.card = card
+        super().__init__(card)
         self.network = BasicVSR().eval().requires_grad_(False)
         self.network.load_state_dict(read_state(path))
 
@@ -122,10 +123,11 @@ class BasicVSRRuntime:
         return _ClipSession(self.network)
 
 
-class _ClipSession:
+class _ClipSession(SessionBase):
     """Keeps all frames back: the backward direction begins at the last."""
 
     def __init__(self, network: BasicVSR) -> None:
+        super().__init__()
         self._network = network
         self._clip: list[Tensor] = []
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from upframe.errors import RuntimeFailure
 from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.sessions import ImageSession
 from upframe.weights.card import ModelCard
 
 
-class NcnnRuntime:
+class NcnnRuntime(LoadedModel):
     """A network with one input ``data`` and one output ``output``, RGB in [0, 1].
 
     Args:
@@ -26,10 +27,9 @@ class NcnnRuntime:
     """
 
     name = "ncnn"
-    device = "cpu"
 
     def __init__(self, card: ModelCard, param: Path, threads: int) -> None:
-        self.card = card
+        super().__init__(card)
         self._network = ncnn.Net()
         self._network.opt.use_vulkan_compute = False
         self._network.opt.num_threads = threads
@@ -43,7 +43,8 @@ class NcnnRuntime:
         """Start on a new run of frames; nothing is remembered."""
         return ImageSession(self._run)
 
-    def _run(self, frame: FloatFrame) -> FloatFrame:
+    def _run(self, frame: FloatFrame, number: int) -> FloatFrame:
+        del number
         # a Mat of an array is a view: the array must outlive it
         planes = np.ascontiguousarray(frame.transpose(2, 0, 1))
         extractor = self._network.create_extractor()

@@ -9,7 +9,8 @@ import numpy as np
 from upframe.engine.stepper import as_float, quantise
 from upframe.media.frames import Frame
 from upframe.media.images import ImageEncoder
-from upframe.runtimes.recurrent import WINDOW, Marks
+from upframe.runtimes.base import Marks
+from upframe.runtimes.recurrent import WINDOW
 
 _TINT = np.array((1.0, 0.45, 0.0), np.float32)
 

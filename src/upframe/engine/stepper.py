@@ -15,8 +15,8 @@ from upframe.media.frames import Frame
 from upframe.nn.resize import imresize
 from upframe.planning.chunks import Chunker, Close, Event, Feed, Open
 from upframe.planning.scenes import ContentDetector
-from upframe.runtimes.base import ContinuedSession, FloatFrame, Session, State
-from upframe.runtimes.recurrent import Marks, RecurrentSession
+from upframe.runtimes.base import ContinuedSession, FloatFrame, Marks, Session, State
+from upframe.runtimes.recurrent import RecurrentSession
 
 
 @dataclass(frozen=True)

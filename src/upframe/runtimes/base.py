@@ -1,4 +1,4 @@
-"""The interface that every runtime offers to the engine."""
+"""The interfaces between the engine and whatever runs a model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from upframe.planning.tiles import TileGrid
+from upframe.runtimes.choice import Choice, Fallback
 from upframe.weights.card import ModelCard
 
 FloatFrame = NDArray[np.float32]
-"""One picture, (H, W, 3), RGB, float32 in [0, 1], C-contiguous."""
+"""One frame, (H, W, 3), RGB, float32 in [0, 1], C-contiguous."""
+State = Mapping[str, NDArray[Any]]
+"""Carried state: what a chunk hands to the next one of its scene, by name. Its size is
+bounded."""
+Marks = NDArray[np.float32]
+"""(1 + groups, h/8, w/8): 1 where the step, and each group in it, computed a window."""
 
 
 class Session(Protocol):
@@ -19,8 +26,19 @@ class Session(Protocol):
 
     Image models answer every push at once; temporal models may keep frames back
     until later pushes or the flush. Over a whole session exactly one output
-    leaves for every frame that entered.
+    leaves for every frame that entered. `upframe.runtimes.sessions.SessionBase` has
+    defaults for all but `push` and `flush`.
     """
+
+    def begin(self, first: int, state: State) -> None:
+        """Call before the first push, if at all.
+
+        Args:
+            first: number of the first frame that will be pushed, in the whole video.
+            state: carried state of the session before in the same scene; empty at the
+                start of a scene.
+        """
+        ...
 
     def push(self, frame: FloatFrame) -> list[FloatFrame]:
         """Give the next frame (h, w, 3); returns outputs (s*h, s*w, 3), maybe none."""
@@ -30,31 +48,41 @@ class Session(Protocol):
         """End of the frames; returns the outputs that are still owed."""
         ...
 
+    def state(self) -> State:
+        """Carried state for the next session of the scene; asked after the flush."""
+        ...
 
-State = Mapping[str, NDArray[Any]]
-"""What a chunk leaves to the next one of its scene, by names; its size is bounded."""
+    @property
+    def computed(self) -> list[Marks] | None:
+        """Marks of the outputs of the last push or flush; None for unmasked models."""
+        ...
 
 
 @runtime_checkable
-class ContinuedSession(Session, Protocol):
-    """A session that depends on where in the video it is, or on frames long gone."""
+class ContinuedSession(Protocol):
+    """What `Session` has beyond `push` and `flush`; every session of upframe has it."""
 
     def begin(self, first: int, state: State) -> None:
-        """Come before the first push, if at all.
+        """See `Session`."""
+        ...
 
-        Args:
-            first: number of the first frame that will be pushed, in the whole video.
-            state: of the session before in the same scene; empty at its start.
-        """
+    def push(self, frame: FloatFrame) -> list[FloatFrame]:
+        """See `Session`."""
+        ...
+
+    def flush(self) -> list[FloatFrame]:
+        """See `Session`."""
         ...
 
     def state(self) -> State:
-        """What the next session of the scene is to be given; asked after the flush."""
+        """See `Session`."""
         ...
 
 
 class Runtime(Protocol):
     """A loaded model on a device.
+
+    `upframe.runtimes.loaded.LoadedModel` has all of it but `session`.
 
     Raises:
         RuntimeFailure: from sessions, when the network fails or gives NaN.
@@ -62,10 +90,27 @@ class Runtime(Protocol):
 
     card: ModelCard
     name: str
-    """``onnx``, ``torch``, ``resampling``, ..."""
+    """Its name in the registry: ``onnx``, ``torch``, ``resampling``, ..."""
     device: str
-    """``cpu``, ``cuda:0``, ..."""
+    """``cpu``, ``cuda:0``, ...; where it really runs."""
+    precision: str
+    """``fp32``, ``int8``, ...; what it really computes in, also after a fallback."""
+    fallbacks: list[Fallback]
+    """What it had to give up, in order; grows while sessions run."""
 
     def session(self) -> Session:
-        """Start on a new run of consecutive frames."""
+        """Start a new run of consecutive frames."""
         ...
+
+    def tiled_session(self, grid: TileGrid) -> Session:
+        """The same, for frames that are cut into the tiles of ``grid``."""
+        ...
+
+
+def current_choice(runtime: Runtime, choice: Choice) -> Choice:
+    """What a runtime that was opened from ``choice`` runs with now.
+
+    Store this, and what ``runtime.fallbacks`` holds, beside the finished chunks: a
+    resumed run opened with it starts with what the first run ended with.
+    """
+    return choice.after(runtime.fallbacks)

@@ -85,10 +85,17 @@ def has_cuda() -> bool:
 
 
 def has_nvidia_gpu(root: Path = _ROOT) -> bool:
-    """Whether an NVIDIA driver runs here, told without loading any library."""
+    """Whether an NVIDIA driver runs here, found without loading any library."""
     if sys.platform == "win32":
         return (root / "Windows/System32/nvcuda.dll").exists()
-    return (root / "proc/driver/nvidia/version").exists()
+    # the second is that of Linux inside Windows
+    drivers = ("proc/driver/nvidia/version", "usr/lib/wsl/lib/libcuda.so.1")
+    return any((root / driver).exists() for driver in drivers)
+
+
+def has_gpu(root: Path = _ROOT) -> bool:
+    """Whether torch may find a GPU here: NVIDIA's driver or AMD's for computing."""
+    return has_nvidia_gpu(root) or (root / "dev/kfd").exists()
 
 
 def cuda_index(device: str) -> int | None:

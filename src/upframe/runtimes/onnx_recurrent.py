@@ -18,11 +18,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from upframe.errors import WeightsError
-from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.base import FloatFrame, Marks
 from upframe.runtimes.devices import cuda_index
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.onnx import failure, load_network
 from upframe.runtimes.padding import is_finite, not_finite
-from upframe.runtimes.recurrent import WINDOW, Marks, RecurrentSession
+from upframe.runtimes.recurrent import WINDOW, RecurrentSession
 from upframe.weights.card import ModelCard
 
 State = dict[str, Any]
@@ -38,8 +39,8 @@ _MOVED = ("hidden", "detail")
 for the books, it puts rows where they are."""
 
 
-class OnnxRecurrentRuntime:
-    """A network of clips in ONNX Runtime.
+class OnnxRecurrentRuntime(LoadedModel):
+    """A recurrent model in ONNX Runtime.
 
     Args:
         card: the card of the model.
@@ -48,10 +49,11 @@ class OnnxRecurrentRuntime:
         device: ``cpu``, ``cuda`` or ``cuda:<i>``.
         threads: CPU threads; None for one per physical core.
         keep_ratio: see ``RecurrentSession``.
+        precision: of the files.
 
     Raises:
         WeightsError: a file is missing, damaged, or of another contract.
-        UsageError: the device does not exist, or not for this ONNX Runtime.
+        DeviceUnavailableError: the device does not exist, or not for this ONNX Runtime.
     """
 
     name = "onnx"
@@ -65,10 +67,10 @@ class OnnxRecurrentRuntime:
         device: str = "cpu",
         threads: int | None = None,
         keep_ratio: float | None = None,
+        precision: str = "fp32",
     ) -> None:
-        self.card = card
         gpu = cuda_index(device)
-        self.device = "cpu" if gpu is None else f"cuda:{gpu}"
+        super().__init__(card, "cpu" if gpu is None else f"cuda:{gpu}", precision)
         self._ratio = keep_ratio
         self._whole = load_network(whole, gpu, threads)
         self._masked = load_network(masked, gpu, threads)

@@ -47,8 +47,16 @@ def is_finite(output: FloatFrame) -> bool:
         return bool(np.isfinite(output.sum()))
 
 
-def not_finite(card: ModelCard, runtime: str) -> RuntimeFailure:
+def not_finite(
+    card: ModelCard, runtime: str, precision: str = "fp32"
+) -> RuntimeFailure:
     """The error for outputs with NaN or infinity."""
+    if precision in ("fp16", "bf16"):
+        return RuntimeFailure(
+            f"{card.name} gave values that are no numbers (NaN) in {precision} with "
+            f"runtime {runtime}.",
+            "Its range is too small for this video: use --precision fp32.",
+        )
     return RuntimeFailure(
         f"{card.name} gave values that are no numbers (NaN) with runtime {runtime}.",
         "Try --device cpu; if that fails too, the weights are damaged.",

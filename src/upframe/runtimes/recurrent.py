@@ -12,12 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.base import FloatFrame, Marks
 from upframe.runtimes.padding import crop, pad
+from upframe.runtimes.sessions import SessionBase
 from upframe.weights.card import ModelCard
 
-Marks = NDArray[np.float32]
-"""(1 + groups, h/8, w/8): 1 where the step, and each group in it, computed a window."""
 State = Any
 """What a network carries from frame to frame; only its steps know what it is."""
 
@@ -70,7 +69,7 @@ class Steps(Protocol):
         ...
 
 
-class RecurrentSession:
+class RecurrentSession(SessionBase):
     """One run over consecutive frames; every output comes one push late.
 
     Args:
@@ -83,6 +82,7 @@ class RecurrentSession:
     def __init__(
         self, card: ModelCard, steps: Steps, keep_ratio: float | None = None
     ) -> None:
+        super().__init__()
         self._card, self._steps = card, steps
         self._ratio = keep_ratio
         self._learned = keep_ratio is None and bool(card.config.get("use_mask", True))
@@ -95,8 +95,12 @@ class RecurrentSession:
         self._patience = 0
         self._at_rest: FloatFrame | None = None
         """The last picture, if nothing of it was computed."""
-        self.computed: list[Marks] = []
+        self._marks: list[Marks] = []
+
+    @property
+    def computed(self) -> list[Marks]:
         """Marks of the outputs of the last push or flush."""
+        return self._marks
 
     def push(self, frame: FloatFrame) -> list[FloatFrame]:
         """Give the next frame (h, w, 3); returns the output of the one before.
@@ -104,7 +108,7 @@ class RecurrentSession:
         Raises:
             RuntimeFailure: the network failed or gave NaN.
         """
-        self.computed = []
+        self._marks = []
         self._size = frame
         padded = pad(frame, self._card)
         outputs = [] if self._now is None else [self._step(padded)]
@@ -113,7 +117,7 @@ class RecurrentSession:
 
     def flush(self) -> list[FloatFrame]:
         """End of the frames; returns the last output."""
-        self.computed = []
+        self._marks = []
         if self._now is None:
             return []
         outputs = [self._step(self._now)]
@@ -135,7 +139,7 @@ class RecurrentSession:
         else:
             frames = np.stack((before, self._now, after))
             picture, marks = self._compute(frames, first, moved)
-        self.computed.append(marks)
+        self._marks.append(marks)
         self._at_rest = picture if not marks.any() else None
         return crop(picture, self._size, self._card)
 

@@ -11,35 +11,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upframe.errors import MissingExtraError, RuntimeFailure, UsageError
+from upframe.errors import MissingExtraError, RuntimeFailure
 from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.choice import Fallback
 from upframe.runtimes.devices import cuda_index, physical_cores
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.padding import crop, is_finite, no_memory, not_finite, pad
 from upframe.runtimes.sessions import ImageSession
+from upframe.runtimes.spec import DeviceUnavailableError
 from upframe.weights.card import ModelCard
 
 if TYPE_CHECKING:
     import torch
 
 
-class TorchRuntime:
+class TorchRuntime(LoadedModel):
     """An image model as a torch module.
-
-    On the CPU it computes in float32 with channels last. On CUDA it computes in half
-    precision until an output holds NaN or infinity; that frame is computed again in
-    float32, and so are all that follow.
 
     Args:
         card: the card of the model.
         module: maps (B, 3, h, w) to (B, 3, s*h, s*w), RGB in [0, 1]; moved to the
             device, its memory format and precision are changed in place.
         device: ``cpu``, ``cuda`` or ``cuda:<i>``.
-        dtype: precision; None for float32 on the CPU and float16 on CUDA.
+        precision: ``fp32``, ``fp16`` or ``bf16``; on the CPU with channels last.
         threads: CPU threads, for all of torch; None for one per physical core.
+        fixed: whether NaN or infinity in half precision is an error; otherwise that
+            frame and all that follow are computed in fp32, which `fallbacks` reports.
 
     Raises:
         MissingExtraError: torch is not installed.
-        UsageError: the device does not exist.
+        DeviceUnavailableError: the device does not exist.
     """
 
     name = "torch"
@@ -50,36 +51,34 @@ class TorchRuntime:
         module: torch.nn.Module,
         *,
         device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        precision: str = "fp32",
         threads: int | None = None,
+        fixed: bool = True,
     ) -> None:
-        self.card = card
-        self.device = place(device, threads)
-        import torch
-
-        self._torch = torch
-        on_cpu = self.device == "cpu"
-        self._dtype = dtype or (torch.float32 if on_cpu else torch.float16)
-        self._module = module.to(self.device, self._dtype).eval()
-        self._to_channels_last()
+        super().__init__(card, place(device, threads), precision)
+        self._fixed = fixed or precision == "fp32"
+        self._module = module.to(self.device).eval()
+        self._set_precision(precision)
 
     def session(self) -> ImageSession:
-        """Start on a new run of frames; for image models nothing is remembered."""
+        """Start a new run of frames; image models remember nothing."""
         return ImageSession(self._run)
 
-    def _run(self, frame: FloatFrame) -> FloatFrame:
+    def _run(self, frame: FloatFrame, number: int) -> FloatFrame:
         result = self._forward(frame)
         if is_finite(result):
             return result
-        if self._dtype != self._torch.float32:
+        if not self._fixed:
             # too small a range; once seen it would come again
-            self._dtype = self._torch.float32
-            self._module.to(self._dtype)
-            self._to_channels_last()
+            why = f"{self.card.name} gave NaN or infinity in {self.precision}."
+            change = Fallback("precision", self.precision, "fp32", why, number)
+            self.fallbacks.append(change)
+            self._fixed = True
+            self._set_precision("fp32")
             result = self._forward(frame)
             if is_finite(result):
                 return result
-        raise not_finite(self.card, self.name)
+        raise not_finite(self.card, self.name, self.precision)
 
     def _forward(self, frame: FloatFrame) -> FloatFrame:
         padded = pad(frame, self.card)
@@ -91,9 +90,14 @@ class TorchRuntime:
             result: FloatFrame = image.cpu().numpy()
         return crop(result, frame, self.card)
 
-    def _to_channels_last(self) -> None:
+    def _set_precision(self, precision: str) -> None:
+        import torch
+
+        kinds = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        self.precision, self._dtype = precision, kinds[precision]
+        self._module.to(self._dtype)
         # torch's stubs know no memory format in Module.to with a device
-        self._module.to(memory_format=self._torch.channels_last)  # type: ignore[call-overload]
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def place(device: str, threads: int | None) -> str:
@@ -104,7 +108,7 @@ def place(device: str, threads: int | None) -> str:
 
     Raises:
         MissingExtraError: torch is not installed.
-        UsageError: the device does not exist.
+        DeviceUnavailableError: the device does not exist.
     """
     try:
         import torch
@@ -114,13 +118,27 @@ def place(device: str, threads: int | None) -> str:
     if gpu is None:
         torch.set_num_threads(threads or physical_cores())
         return "cpu"
+    require_device(f"cuda:{gpu}")
+    return f"cuda:{gpu}"
+
+
+def require_device(device: str) -> None:
+    """Check a device that was named.
+
+    Raises:
+        DeviceUnavailableError: torch, which must be installed, does not see it.
+    """
+    gpu = cuda_index(device)
+    if gpu is None:
+        return
+    import torch
+
     if gpu >= torch.cuda.device_count():
-        raise UsageError(
+        raise DeviceUnavailableError(
             f"There is no device cuda:{gpu}; torch sees "
             f"{torch.cuda.device_count()} GPUs.",
             "Use --device cpu, or install a build of torch for your GPU.",
         )
-    return f"cuda:{gpu}"
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upframe.runtimes.base import FloatFrame
+from upframe.runtimes.base import FloatFrame, Marks
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.padding import crop, is_finite, not_finite, pad
-from upframe.runtimes.recurrent import WHOLE_FROM, Marks, RecurrentSession
+from upframe.runtimes.recurrent import WHOLE_FROM, RecurrentSession
+from upframe.runtimes.sessions import SessionBase
 from upframe.runtimes.torch import place, protected
 from upframe.weights.card import ModelCard
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from upframe.systems.mia_vsr_lite.stream import Memory
 
 
-class TorchRecurrentRuntime:
+class TorchRecurrentRuntime(LoadedModel):
     """A network that walks forward, in float32: MIA-VSR lite.
 
     Args:
@@ -49,8 +51,7 @@ class TorchRecurrentRuntime:
         threads: int | None = None,
         keep_ratio: float | None = None,
     ) -> None:
-        self.card = card
-        self.device = place(device, threads)
+        super().__init__(card, place(device, threads))
         self._ratio = keep_ratio
         from upframe.systems.mia_vsr_lite.stream import StreamStep
         from upframe.systems.mia_vsr_lite.whole import WholeStep
@@ -112,7 +113,7 @@ class TorchRecurrentRuntime:
         return result
 
 
-class TorchClipRuntime:
+class TorchClipRuntime(LoadedModel):
     """A network that needs a chunk as a whole, in float32: MIA-VSR.
 
     Args:
@@ -138,8 +139,7 @@ class TorchClipRuntime:
         threads: int | None = None,
         keep_ratio: float | None = None,
     ) -> None:
-        self.card = card
-        self.device = place(device, threads)
+        super().__init__(card, place(device, threads))
         self._network = network.to(self.device).eval()
         self._network.keep_ratio = keep_ratio
 
@@ -168,10 +168,11 @@ class TorchClipRuntime:
         ]
 
 
-class ClipSession:
+class ClipSession(SessionBase):
     """Collects the frames of a chunk and restores them at its end."""
 
     def __init__(self, runtime: TorchClipRuntime) -> None:
+        super().__init__()
         self._runtime = runtime
         self._frames: list[FloatFrame] = []
 

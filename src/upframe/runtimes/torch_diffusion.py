@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from upframe.planning.tiles import TileGrid
-from upframe.runtimes.base import ContinuedSession, FloatFrame, State
+from upframe.runtimes.base import FloatFrame, Session, State
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.padding import is_finite, not_finite
+from upframe.runtimes.sessions import SessionBase
 from upframe.runtimes.torch import place, protected
 from upframe.weights.card import ModelCard
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 
-class DiffusionRuntime:
+class DiffusionRuntime(LoadedModel):
     """One of the systems of `SESSIONS`.
 
     Args:
@@ -43,10 +45,11 @@ class DiffusionRuntime:
         threads: CPU threads, for all of torch; None for one per physical core.
         keep_ratio: for PatchScaler: steps to spend, as a share of the most.
         seed: of the noise, 0 to 2**64 - 1.
+        precision: that of the network, which is not changed.
 
     Raises:
         MissingExtraError: torch is not installed.
-        UsageError: the device does not exist.
+        DeviceUnavailableError: the device does not exist.
     """
 
     name = "torch"
@@ -60,19 +63,19 @@ class DiffusionRuntime:
         threads: int | None = None,
         keep_ratio: float | None = None,
         seed: int = 0,
+        precision: str = "fp32",
     ) -> None:
-        self.card = card
-        self.device = place(device, threads)
+        super().__init__(card, place(device, threads), precision)
         self.network: Any = network.to(self.device).eval()
         self.keep_ratio = keep_ratio
         self.seed = seed
 
-    def session(self) -> ContinuedSession:
-        """Start on a new run of consecutive frames."""
+    def session(self) -> Session:
+        """Start a new run of consecutive frames."""
         return SESSIONS[self.card.system](self)
 
-    def tiled_session(self, grid: TileGrid) -> ContinuedSession:
-        """The same, for pictures in tiles of ``grid``, in input pixels: UltraVSR."""
+    def tiled_session(self, grid: TileGrid) -> Session:
+        """The same, for frames in tiles of ``grid``, in input pixels: UltraVSR."""
         return _UltraVSRSession(self, grid)
 
     def run(self, frame: FloatFrame, work: Callable[[], _Value]) -> _Value:
@@ -101,15 +104,16 @@ class DiffusionRuntime:
         for picture in finished:
             planes = picture.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
             if not is_finite(planes):
-                raise not_finite(self.card, self.name)
+                raise not_finite(self.card, self.name, self.precision)
             made.append(np.ascontiguousarray(planes))
         return made
 
 
-class _Session:
+class _Session(SessionBase):
     """What the sessions of all systems share: where they begin."""
 
     def __init__(self, runtime: DiffusionRuntime) -> None:
+        super().__init__()
         self._runtime = runtime
         self._first = 0
         self._given: State = {}
@@ -173,7 +177,8 @@ class _UltraVSRSession(_Session):
         return {"factor": np.array(self._stream.factor, np.float32)}
 
     def _open(self) -> Any:
-        from upframe.systems.ultravsr.stream import Options, Session
+        from upframe.systems.ultravsr.stream import Options
+        from upframe.systems.ultravsr.stream import Session as Stream
 
         model: UltraVSR = self._runtime.network
         known, grid = self._given.get("factor"), self._grid
@@ -193,7 +198,7 @@ class _UltraVSRSession(_Session):
             first_index=self._first,
             **cut,
         )
-        return Session(model, options)
+        return Stream(model, options)
 
 
 class _OASISSession(_Session):
@@ -319,7 +324,7 @@ class _PatchScalerSession(_Session):
         return session
 
 
-SESSIONS: Mapping[str, Callable[[DiffusionRuntime], ContinuedSession]] = {
+SESSIONS: Mapping[str, Callable[[DiffusionRuntime], Session]] = {
     "ultravsr": _UltraVSRSession,
     "oasis": _OASISSession,
     "liftvsr": _LiftVSRSession,
