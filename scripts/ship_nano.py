@@ -49,12 +49,12 @@ def finished(
     checkpoint: Path, plan: Recipe
 ) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Name, configuration and weights of the system that a checkpoint holds."""
-    system = next((s for s in SYSTEMS if plan.system.name.startswith(s)), None)
+    system = plan.system.name
+    if system not in SYSTEMS:
+        raise SystemExit(f"recipes of {system} end in nothing that ships")
     network: Any = build_network(plan.system).eval()
-    if system is None or not hasattr(network, "shipped"):
-        raise SystemExit(f"recipes of {plan.system.name} end in nothing that ships")
     network.load_state_dict(dict(read_checkpoint(checkpoint).state))
-    return system, *network.shipped()
+    return system, *network.export_state()
 
 
 def main() -> None:

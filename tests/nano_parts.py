@@ -114,12 +114,12 @@ def weights(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
 
 def save(folder: Path, system: str, **changed: Any) -> Path:
     """A weight file as it ships: float16, with system and configuration."""
-    from upframe.weights.detection import by_name
+    from upframe.systems.registry import find_spec
 
     config = {**CONFIGS[system], **changed}
     path = folder / f"{system}-tiny.safetensors"
     about = {"format": "pt", "system": system, "config": json.dumps(config)}
-    save_file(weights(by_name(system).build(config)), path, metadata=about)
+    save_file(weights(find_spec(system).build(config)), path, metadata=about)
     return path
 
 

@@ -18,7 +18,7 @@ from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
 from upframe.nn.pictures import colour_fixes, enlarge
 from upframe.systems.diffusion.latents import encode, fill
-from upframe.systems.diffusion.nano import TIMESTEPS, UltraVSRSizes
+from upframe.systems.ultravsr.configuration import TIMESTEPS, UltraVSRSizes
 from upframe.systems.ultravsr.training.tasks import PriorTask
 from upframe.training.stages import part_of
 from upframe.weights.checkpoints import read_checkpoint

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from torch import nn
 
 import upframe
 from upframe.errors import WeightsError
-from upframe.training.networks import SYSTEMS
+from upframe.systems.registry import canonical_name, find_spec, training_tasks
 from upframe.weights.checkpoints import read_checkpoint, read_content
-from upframe.weights.detection import by_name
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "recipes" / "checkpoints"
@@ -123,11 +121,10 @@ def from_checkpoint(path: Path) -> nn.Module:
     checkpoint = read_checkpoint(path)
     try:
         recipe = json.loads(read_content(path)["recipe"])["system"]["name"]
-        system = SYSTEMS[recipe]
-        task = getattr(import_module(system.module), system.name)(**checkpoint.declared)
+        task = training_tasks()[canonical_name(recipe)].build(**checkpoint.declared)
         task.load_state_dict(checkpoint.state)
-        config, state = task.shipped()
-        network = by_name(recipe).build(config)
+        config, state = task.export_state()
+        network = find_spec(recipe).build(config)
         network.load_state_dict(state)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from upframe.training.networks import SYSTEMS, System
+from upframe.systems.registry import find_spec, registered
+from upframe.systems.spec import Lazy, TrainingTask
 from upframe.training.recipe import Recipe
 
 
@@ -59,21 +61,21 @@ def recipe(tree: dict[str, Any]) -> Recipe:
 
 
 @pytest.fixture
-def clip_tree(tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The same for a network of clips, a stand-in for the real ones."""
-    tiny = System("tiny_clips", "TinyClips", clips=True)
-    monkeypatch.setitem(SYSTEMS, "mia_vsr_lite", tiny)
+def clip_tree(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same for a video model, a stand-in for the real ones."""
+    tiny = TrainingTask("tiny-clips", Lazy("tiny_clips:TinyClips"), clips=True)
     tree["name"] = "tiny-clips"
-    tree["system"] = {"name": "mia_vsr_lite", "args": {}}
+    tree["system"] = {"name": "tiny-clips", "args": {}}
     tree["data"] |= {"frames": 3, "batch": 2, "val_frames": 2}
-    return tree
+    with registered(replace(find_spec("ditn"), name="tiny", tasks=(tiny,))):
+        yield tree
 
 
 @pytest.fixture
 def lite_tree(tree: dict[str, Any]) -> dict[str, Any]:
     """The same for a small MIA-VSR lite with masks and an adversary."""
     tree["name"] = "tiny-lite"
-    tree["system"] = {"name": "mia_vsr_lite", "args": {"dim": 8, "groups": [1]}}
+    tree["system"] = {"name": "mia-vsr-lite", "args": {"dim": 8, "groups": [1]}}
     tree["data"] |= {"frames": 3, "batch": 2, "patch": 16, "val": None}
     loss = [{"name": "charbonnier"}, {"name": "gan", "channels": 4}]
     tree["optimiser"] |= {"steps": 4, "keep_weight": 0.1, "loss": loss}
@@ -85,7 +87,7 @@ def mia_tree(tree: dict[str, Any]) -> dict[str, Any]:
     """The same for a small MIA-VSR, where a step takes a second."""
     tree["name"] = "tiny-mia"
     tree["system"] = {
-        "name": "mia_vsr",
+        "name": "mia-vsr",
         "args": {
             "mid_channels": 4,
             "embed_dim": 8,

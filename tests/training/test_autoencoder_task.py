@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import NANO
 from upframe.systems.diffusion.training import AutoencoderTask, read_autoencoder
-from upframe.training.responses import respond
+from upframe.systems.training_step import training_step
 from upframe.weights.saving import save_weights
 
 SIZES = {"block_out_channels": (8, 8), "latent_channels": 4, "layers_per_block": 1}
@@ -31,7 +31,7 @@ def test_it_learns_to_give_pictures_back() -> None:
     optimiser = torch.optim.Adam(task.parameters(), 5e-3)
     pictures, losses = _pictures(), []
     for _ in range(60):
-        response = task.learn(torch.zeros(2, 3, 8, 8), pictures)
+        response = task.training_step(torch.zeros(2, 3, 8, 8), pictures)
         assert response.frames is not None
         loss = (response.frames - response.target).abs().mean()
         losses.append(float(loss.detach()))
@@ -47,13 +47,15 @@ def test_latents_are_sampled_in_training_alone() -> None:
     pairs = {}
     for mode in (True, False):
         task.train(mode)
-        frames = [respond(task, pictures, pictures).frames for _ in range(2)]
+        frames = [training_step(task, pictures, pictures).frames for _ in range(2)]
         pairs[mode] = torch.equal(*frames)  # type: ignore[arg-type]
     assert pairs == {True: False, False: True}
 
 
 def test_sides_are_cut_to_whole_latents() -> None:
-    response = AutoencoderTask(**SIZES).learn(torch.zeros(1), torch.rand(1, 3, 35, 41))
+    response = AutoencoderTask(**SIZES).training_step(
+        torch.zeros(1), torch.rand(1, 3, 35, 41)
+    )
     assert response.frames is not None
     assert response.frames.shape == response.target.shape == (1, 3, 32, 40)
 
@@ -106,13 +108,13 @@ def test_a_smaller_one_learns_the_latents_of_its_teacher(teacher: Path) -> None:
             for network in (task.network, task.teacher)
         ]
         apart = (means[0] - means[1]).abs().mean()
-        found = task.learn(pictures, pictures).losses["latent"]
+        found = task.training_step(pictures, pictures).losses["latent"]
     # in units of the teacher's latents, whose scaling_factor is 2
     torch.testing.assert_close(found, 2.0 * 2.0 * apart)
     trained = [p for p in task.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, 3e-3)
     for _ in range(60):
-        loss = task.learn(pictures, pictures).losses["latent"]
+        loss = task.training_step(pictures, pictures).losses["latent"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.diffusion.nano import build_liftvsr
+from upframe.systems.liftvsr.configuration import build_liftvsr
 from upframe.systems.liftvsr.training.objective import alignment_loss
 from upframe.systems.liftvsr.training.tasks import LiftVSRTask, PriorTask, read_prior
 from upframe.training.networks import start_from
@@ -80,7 +80,7 @@ def learn(task: Any, low: Tensor, high: Tensor, steps: int, lr: float) -> list[f
     seen = []
     for _ in range(steps):
         torch.manual_seed(0)
-        response = task.learn(low, high)
+        response = task.training_step(low, high)
         loss = torch.stack(list(response.losses.values())).sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -124,7 +124,7 @@ def test_it_begins_with_the_degraded_latents(prior: str) -> None:
     low, high = clips()
     with torch.no_grad():
         torch.manual_seed(3)
-        frames = task.learn(low, high).frames
+        frames = task.training_step(low, high).frames
         big = torch.nn.functional.interpolate(
             low.flatten(0, 1), scale_factor=4.0, mode="bicubic", antialias=True
         ).clamp(0, 1)
@@ -194,12 +194,12 @@ def test_it_ships_what_it_has_learnt(prior: str) -> None:
     task = make(prior, token_flow=False).train()
     low, high = clips(frames=5)
     learn(task, low, high, 2, 1e-2)
-    config, state = task.eval().shipped()
+    config, state = task.eval().export_state()
     network = build_liftvsr(json.loads(json.dumps(config)))
     network.load_state_dict(state)
     assert network.config == task.system.config
     with torch.no_grad():
-        response = task.learn(low, high)
+        response = task.training_step(low, high)
         assert not response.losses
         assert response.frames is not None
         assert torch.equal(network.eval()(low), response.frames)

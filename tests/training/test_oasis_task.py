@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.diffusion.nano import build_oasis
+from upframe.systems.oasis.configuration import build_oasis
 from upframe.systems.oasis.head_routing import LayerRouting, Routing
 from upframe.systems.oasis.model import Chunking
 from upframe.systems.oasis.routed_attention import HeadKind
@@ -70,7 +70,7 @@ def test_it_learns_the_latents_of_the_originals(autoencoder: str) -> None:
     optimiser = torch.optim.Adam(trained, lr=1e-2)
     losses = []
     for _ in range(20):
-        response = task.learn(low, high)
+        response = task.training_step(low, high)
         optimiser.zero_grad()
         response.losses["latents"].backward()
         optimiser.step()
@@ -89,7 +89,7 @@ def test_some_frames_are_decoded_in_training_and_all_for_scores(
     begins = set()
     for seed in range(12):
         torch.manual_seed(seed)
-        response = task.train().learn(low, high)
+        response = task.train().training_step(low, high)
         assert response.frames is not None
         assert response.frames.shape == response.target.shape == (2, 2, 3, 64, 64)
         begins |= {
@@ -99,7 +99,7 @@ def test_some_frames_are_decoded_in_training_and_all_for_scores(
     response.frames.mean().backward()
     assert task.system.transformer.proj_out.weight.grad.abs().sum() > 0
     with torch.inference_mode():
-        answer = task.eval().learn(low, high)
+        answer = task.eval().training_step(low, high)
         assert answer.frames is not None
         torch.testing.assert_close(answer.frames, task.system(low))
     assert torch.equal(answer.target, high)
@@ -111,7 +111,7 @@ def test_sides_that_fill_no_patch_are_padded(autoencoder: str) -> None:
         x[..., : 13 * s, : 10 * s] for x, s in zip(clips(), (1, 4), strict=True)
     )
     with torch.inference_mode():
-        response = task.learn(low, high)
+        response = task.training_step(low, high)
         assert response.frames is not None
         assert response.frames.shape == high.shape
         # at the start the output is the guess alone, wherever the transformer looks
@@ -124,7 +124,7 @@ def test_what_ships_is_what_was_trained(autoencoder: str, tmp_path: Path) -> Non
     file = routed(make(autoencoder), path, (3, 3, 3), *heads)
     task = make(autoencoder, routing=file).eval()
     torch.nn.init.normal_(task.system.transformer.proj_out.weight, std=0.1)
-    config, state = task.shipped()
+    config, state = task.export_state()
     again = build_oasis(json.loads(json.dumps(config))).eval()
     again.load_state_dict(state)
     assert again.routing == task.system.routing
@@ -143,14 +143,14 @@ def test_shipped_chunks_give_what_the_whole_clip_gives(
     file = routed(make(autoencoder), tmp_path / "local.json", (3, 3, 3), *heads)
     task = make(autoencoder, routing=file).eval()
     torch.nn.init.normal_(task.system.transformer.proj_out.weight, std=0.1)
-    chunking = task.shipped()[0]["chunking"]
+    chunking = task.export_state()[0]["chunking"]
     assert chunking == {"length": 21, "context": 2, "blend": 0}
     low, _ = clips(batch=1, frames=40, side=8)
     with torch.inference_mode():
         cut = Chunking(**chunking)
         frames = list(task.system.stream(low.unbind(1), chunking=cut))
         torch.testing.assert_close(torch.stack(frames, 1), task.system(low))
-    assert make(autoencoder).shipped()[0]["chunking"] == asdict(Chunking())
+    assert make(autoencoder).export_state()[0]["chunking"] == asdict(Chunking())
 
 
 def test_routed_heads_are_dense_heads_where_they_see_all(
@@ -167,9 +167,9 @@ def test_routed_heads_are_dense_heads_where_they_see_all(
         task = make(autoencoder, routing=file).eval()
         assert start_from(task, tmp_path / "stage1.ckpt") == 0
         with torch.inference_mode():
-            found[file] = task.learn(low, high).frames
+            found[file] = task.training_step(low, high).frames
     with torch.inference_mode():
-        wanted = dense.learn(low, high).frames
+        wanted = dense.training_step(low, high).frames
     torch.testing.assert_close(found[far], wanted, rtol=0, atol=1e-5)
     assert (found[near] - wanted).abs().max() > 1e-4
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
-from upframe.systems.diffusion.nano import build_patchscaler
+from upframe.systems.patchscaler.configuration import build_patchscaler
 from upframe.systems.patchscaler.training import (
     PatchScalerTask,
     RestorationTask,
@@ -21,8 +21,8 @@ from upframe.systems.patchscaler.training import (
     read_classifier,
     read_restoration,
 )
+from upframe.systems.training_step import StepResult
 from upframe.training.recipe import Recipe, load_recipe
-from upframe.training.responses import Response
 from upframe.training.textures import make_textures
 from upframe.training.trainer import Trainer
 from upframe.weights.saving import save_weights
@@ -110,7 +110,7 @@ def learn(task: nn.Module, steps: int) -> tuple[float, float]:
 
     def loss() -> Tensor:
         torch.manual_seed(0)
-        answer: Response = task.learn(low, high)  # type: ignore[operator]
+        answer: StepResult = task.training_step(low, high)  # type: ignore[operator]
         assert answer.frames is not None
         assert answer.frames.shape == answer.target.shape
         return torch.stack(list(answer.losses.values())).sum()
@@ -137,7 +137,9 @@ def test_the_restoration_module_learns(files: dict[str, Path]) -> None:
     task = RestorationTask(str(files["autoencoder"]), (8, 12), 1, decoded=2)
     before, after = learn(task, 40)
     assert after < 0.9 * before
-    answer = task.eval().learn(torch.rand(1, 3, 9, 11), torch.rand(1, 3, 36, 44))
+    answer = task.eval().training_step(
+        torch.rand(1, 3, 9, 11), torch.rand(1, 3, 36, 44)
+    )
     assert answer.frames is not None  # any size
     assert answer.frames.shape == (1, 3, 36, 44)
 
@@ -153,7 +155,7 @@ def test_the_classifier_learns_to_tell_pictures_apart(files: dict[str, Path]) ->
     losses = []
     for _ in range(100):
         optimiser.zero_grad()
-        loss = task.learn(low, high).losses["texture"]
+        loss = task.training_step(low, high).losses["texture"]
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
@@ -171,10 +173,10 @@ def test_patch_dit_learns_and_only_it(files: dict[str, Path]) -> None:
 def test_untrained_it_predicts_the_coarse_latent(files: dict[str, Path]) -> None:
     task = last(files).train()
     low, high = pair(2)
-    answer = task.learn(low, high)
+    answer = task.training_step(low, high)
     stage = RestorationTask(str(files["autoencoder"]), (8, 12), 1)
     stage.vae, stage.restoration = task.model.vae, task.model.restoration
-    wanted = stage.learn(low, high).frames
+    wanted = stage.training_step(low, high).frames
     assert answer.frames is not None
     torch.testing.assert_close(answer.frames, wanted, rtol=1e-4, atol=1e-5)
 
@@ -185,21 +187,21 @@ def test_without_prompts_the_memory_makes_no_difference(files: dict[str, Path]) 
         task = last(files, memory=memory, prompt_dropout=1.0).train()
         nn.init.normal_(task.model.dit.proj_out.weight, generator=_seeded())
         torch.manual_seed(3)
-        answers.append(task.learn(*pair(2)).losses["denoising"].item())
+        answers.append(task.training_step(*pair(2)).losses["denoising"].item())
     assert answers[0] == pytest.approx(answers[1], rel=1e-5)
 
 
 def test_what_ships_gives_what_the_task_gives(files: dict[str, Path]) -> None:
     task = last(files)
     nn.init.normal_(task.model.dit.proj_out.weight, std=0.1, generator=_seeded())
-    config, state = task.shipped()
+    config, state = task.export_state()
     system = build_patchscaler(json.loads(json.dumps(config))).eval()
     system.load_state_dict(state)
     assert system.memory is not None
     assert len(system.memory) == 5
     low, high = pair(1)
     with torch.no_grad():
-        wanted = task.eval().learn(low, high).frames
+        wanted = task.eval().training_step(low, high).frames
         # weights have lost the digits that float16 does not have
         torch.testing.assert_close(
             system(low[:, None])[:, 0], wanted, rtol=0, atol=5e-3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from upframe.errors import InputError, UsageError
-from upframe.training import networks
+from upframe.systems.registry import find_spec, registered
+from upframe.systems.spec import TrainingTask
+from upframe.systems.training_step import StepResult
 from upframe.training.loop import train
 from upframe.training.recipe import Recipe, load_recipe
-from upframe.training.responses import Response
 from upframe.training.trainer import Trainer
 from upframe.training.validation import ValidationSet
 
@@ -29,20 +32,19 @@ class Stage(nn.Module):
         self.value = nn.Parameter(torch.ones(()))
         self.frozen = nn.Parameter(torch.full((2,), 3.0), requires_grad=False)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         noise = torch.randn(())
         loss = (self.value - high.mean() * self.frozen[0]).square()
-        return Response(None, high, {"own": loss + 0 * noise})
+        return StepResult(None, high, {"own": loss + 0 * noise})
 
 
 @pytest.fixture
-def stage(tree: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    monkeypatch.setitem(
-        networks.SYSTEMS, "oasis", networks.System(__name__, "Stage", clips=False)
-    )
-    tree["system"] = {"name": "oasis"}
+def stage(tree: dict[str, Any]) -> Iterator[Recipe]:
+    task = TrainingTask("some-stage", Stage, own_losses=True)
+    tree["system"] = {"name": "some-stage"}
     tree["optimiser"] |= {"loss": "own", "lr": 0.05, "steps": 24}
-    return Recipe.model_validate(tree)
+    with registered(replace(find_spec("oasis"), name="some", tasks=(task,))):
+        yield Recipe.model_validate(tree)
 
 
 def test_a_stage_learns_by_its_own_loss(stage: Recipe) -> None:
@@ -93,6 +95,9 @@ class Constant(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean((-2, -1), keepdim=True)
         return mean.expand(*x.shape[:-2], 4 * x.shape[-2], 4 * x.shape[-1])
+
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
+        return StepResult(self(low), high)
 
 
 @pytest.mark.parametrize("clips", [False, True])

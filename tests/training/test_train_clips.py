@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from upframe.errors import UsageError
+from upframe.systems.training_step import StepResult, training_step
 from upframe.training.batches import Samples, batches
 from upframe.training.loop import train
 from upframe.training.networks import build_network, start_from
 from upframe.training.recipe import Recipe, SystemConfig
-from upframe.training.responses import respond
 from upframe.training.trainer import Trainer
 from upframe.training.validation import ValidationSet
 
@@ -79,7 +80,7 @@ def test_degradations_change_with_the_step(clip_tree: dict[str, Any]) -> None:
 
 def test_shapes_that_networks_get(tree: dict[str, Any]) -> None:
     shapes = {}
-    for name in ("ditn", "mia_vsr"):
+    for name in ("ditn", "mia-vsr"):
         for frames in (1, 2):
             args = {"embed_dim": 8, "depths": [2], "heads": [2], "mid_channels": 4}
             tree["system"] = {"name": name, "args": {} if name == "ditn" else args}
@@ -90,8 +91,8 @@ def test_shapes_that_networks_get(tree: dict[str, Any]) -> None:
     assert shapes == {
         ("ditn", 1): (4, 3, 8, 8),
         ("ditn", 2): (4, 2, 3, 8, 8),
-        ("mia_vsr", 1): (4, 1, 3, 8, 8),
-        ("mia_vsr", 2): (4, 2, 3, 8, 8),
+        ("mia-vsr", 1): (4, 1, 3, 8, 8),
+        ("mia-vsr", 2): (4, 2, 3, 8, 8),
     }
 
 
@@ -201,6 +202,9 @@ def test_whole_clips_are_scored(tmp_path: Path) -> None:
             shape = (*x.shape[:-2], x.shape[-2] * 4, x.shape[-1] * 4)
             return torch.full(shape, 0.5) + self.weight
 
+        def training_step(self, low: torch.Tensor, high: torch.Tensor) -> StepResult:
+            return StepResult(self(low), high)
+
     clips = ValidationSet(tmp_path / "val", 4, 3, clips=True)
     clips.score(Spy())
     frames = ValidationSet(tmp_path / "val", 4, 3)
@@ -211,17 +215,17 @@ def test_whole_clips_are_scored(tmp_path: Path) -> None:
     assert torch.equal(seen[0][0, 2:], seen[2])
 
 
-def test_a_system_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from upframe.training import networks
+def test_a_system_that_is_not_there() -> None:
+    with pytest.raises(ValidationError, match=r"no system edvr; known: .*mia-vsr-lite"):
+        SystemConfig(name="edvr")
 
-    monkeypatch.setitem(
-        networks.SYSTEMS, "mia_vsr_lite", networks.System("upframe.absent", "X", True)
-    )
-    with pytest.raises(UsageError, match="no system mia_vsr_lite"):
-        build_network(SystemConfig(name="mia_vsr_lite"))
+
+def test_the_spelling_of_earlier_versions_is_read() -> None:
+    assert SystemConfig(name="mia_vsr_lite").name == "mia-vsr-lite"
+    assert SystemConfig(name="ultravsr_prior").name == "ultravsr-prior"
 
 
 def test_networks_without_masks_have_no_ratios() -> None:
     network = build_network(SystemConfig(name="ditn", args={"dim": 8}))
     low, high = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 64, 64)
-    assert respond(network, low, high).keep_ratios is None
+    assert training_step(network, low, high).keep_ratios is None

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
+from upframe.systems.registry import training_tasks
+from upframe.systems.spec import Lazy
+from upframe.systems.training_step import training_step
 from upframe.systems.ultravsr.adapters import is_temporal
-from upframe.systems.ultravsr.training import tasks as ultravsr
 from upframe.systems.ultravsr.training.tasks import (
     EstimatorTask,
     PriorTask,
     UltraVSRTask,
 )
-from upframe.training.networks import SYSTEMS
 from upframe.training.recipe import load_recipe
-from upframe.training.responses import respond
 from upframe.weights.saving import save_weights
 
 pytest.importorskip("diffusers")
@@ -86,7 +86,7 @@ def learn(task: nn.Module, low: Tensor, high: Tensor, steps: int) -> list[float]
     seen = []
     for step in range(steps):
         torch.manual_seed(step % 4)
-        response = respond(task, low, high)
+        response = training_step(task, low, high)
         loss = torch.stack(list(response.losses.values())).sum()
         if response.frames is not None:
             loss = loss + (response.frames - response.target).abs().mean()
@@ -184,11 +184,11 @@ def test_frames_that_flicker_cost(files: dict[str, str]) -> None:
     low, high = clips()
     low, high = (x[:, :1].expand(-1, 3, -1, -1, -1) for x in (low, high))
     torch.manual_seed(0)
-    calm = task.learn(low, high).losses["change"]
+    calm = task.training_step(low, high).losses["change"]
     flicker = low + 0.2 * torch.tensor([-1.0, 1.0, -1.0])[:, None, None, None]
     torch.manual_seed(0)
-    assert task.learn(flicker.clamp(0, 1), high).losses["change"] > calm
-    assert "change" not in task.learn(low[:, :1], high[:, :1]).losses
+    assert task.training_step(flicker.clamp(0, 1), high).losses["change"] > calm
+    assert "change" not in task.training_step(low[:, :1], high[:, :1]).losses
 
 
 def gradients(task: nn.Module, loss: Tensor) -> set[str]:
@@ -208,7 +208,7 @@ def test_distillation_teaches_each_network_its_own(files: dict[str, str]) -> Non
     assert task.distillation is not None
     # fresh copies agree about everything, and give no direction
     shake(task.distillation.fake, 0.05)
-    losses = task.learn(*clips()).losses
+    losses = task.training_step(*clips()).losses
     made = {"network.unet", "network.vae"}
     assert gradients(task, losses["content"]) == made
     assert gradients(task, losses["temporal"]) == made
@@ -228,14 +228,14 @@ def test_distillation_learns(files: dict[str, str]) -> None:
 def test_the_judge_of_clips_and_what_it_judges(files: dict[str, str]) -> None:
     torch.manual_seed(0)
     task = UltraVSRTask(**files, gan_weight=0.1, gan_channels=4)
-    losses = task.learn(*clips()).losses
+    losses = task.training_step(*clips()).losses
     made = {"network.unet", "network.vae"}
     assert gradients(task, losses["temporal_gan"]) == made
     assert gradients(task, losses["discriminator"]) == {"judge.network"}
     optimiser = torch.optim.Adam(task.parameters(), 2e-3)
     judged = []
     for _ in range(12):
-        loss = task.learn(*clips()).losses["discriminator"]
+        loss = task.training_step(*clips()).losses["discriminator"]
         judged.append(float(loss.detach()))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -247,14 +247,14 @@ def test_the_judge_of_clips_and_what_it_judges(files: dict[str, str]) -> None:
 def test_what_ships_is_what_was_trained(
     files: dict[str, str], rank: int | None
 ) -> None:
-    from upframe.systems.diffusion.nano import build_ultravsr
+    from upframe.systems.ultravsr.configuration import build_ultravsr
 
     torch.manual_seed(0)
     task = UltraVSRTask(**files, rank=rank, content_weight=0.1, gan_weight=0.1)
     shake(task.network, 0.05)
     low, high = clips()
-    expected = respond(task.eval(), low, high).frames
-    config, state = task.shipped()
+    expected = training_step(task.eval(), low, high).frames
+    config, state = task.export_state()
     model = build_ultravsr(json.loads(json.dumps(config)))
     model.load_state_dict(state)
     with torch.no_grad():
@@ -296,5 +296,6 @@ def test_a_prior_of_another_autoencoder_is_refused(
 def test_recipes_fit_their_tasks(name: str) -> None:
     recipe = load_recipe(RECIPES / f"{name}.yaml")
     assert recipe.name == name
-    task = getattr(ultravsr, SYSTEMS[recipe.system.name].name)
-    inspect.signature(task).bind(**recipe.system.args)
+    task = training_tasks()[recipe.system.name].build
+    assert isinstance(task, Lazy)
+    inspect.signature(task.load()).bind(**recipe.system.args)

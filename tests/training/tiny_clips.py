@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upframe.systems.training_step import StepResult
+
 
 class Restored(NamedTuple):
     frames: Tensor
@@ -29,6 +31,10 @@ class TinyClips(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.restore(frames).frames
+
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
+        restored = self.restore(low)
+        return StepResult(restored.frames, high, keep_ratios=restored.keep_ratios)
 
     def restore(self, frames: Tensor) -> Restored:
         before = torch.cat((frames[:, :1], frames[:, :-1]), 1)

@@ -13,7 +13,7 @@ import upframe
 from upframe.errors import WeightsError
 from upframe.systems.ditn.model import DITN, Norm
 from upframe.systems.mia_vsr_lite.model import MIAVSRLite
-from upframe.weights.detection import DETECTORS, by_name, detect
+from upframe.systems.registry import all_specs, detect, find_spec
 from upframe.weights.loading import describe_file, load
 
 GRID = list(
@@ -65,7 +65,7 @@ def test_an_expansion_survives_the_rounding_of_its_quotient(
     dim: int, hidden: int
 ) -> None:
     network = DITN(2, dim=dim, n_itl=1, n_sal=1, expansion=(hidden + 0.5) / dim)
-    config = by_name("ditn").deduce(_shapes(network))
+    config = find_spec("ditn").infer_config(_shapes(network))
     assert _shapes(DITN(**config)) == _shapes(network)
 
 
@@ -96,12 +96,12 @@ def test_numbers_from_the_shapes(tmp_path: Path) -> None:
 
 
 def test_every_system_is_found_by_name_and_only_by_its_own_keys() -> None:
-    for detector in DETECTORS:
-        assert by_name(detector.system) is detector
+    for spec in all_specs():
+        assert find_spec(spec.name) is spec
     assert detect({"body.0.weight": (8, 3, 3, 3)}) is None
     assert detect({}) is None
     with pytest.raises(WeightsError, match="no system 'edsr'"):
-        by_name("edsr")
+        find_spec("edsr")
 
 
 def test_loading_leaves_the_seed_alone() -> None:

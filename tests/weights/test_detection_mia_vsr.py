@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from upframe.errors import WeightsError
 from upframe.systems.mia_vsr.model import MIAVSR
-from upframe.weights.detection import by_name, detect
+from upframe.systems.registry import detect, find_spec
 from upframe.weights.loading import describe_file, load
 
 SIZES: list[dict[str, Any]] = [
@@ -61,9 +61,9 @@ def test_the_authors_size() -> None:
     with torch.device("meta"):
         state = MIAVSR().state_dict()
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    detector = detect(shapes)
-    assert detector is by_name("mia-vsr")
-    assert detector.deduce(shapes) == {
+    spec = detect(shapes)
+    assert spec is find_spec("mia-vsr")
+    assert spec.infer_config(shapes) == {
         "mid_channels": 64,
         "embed_dim": 120,
         "depths": [6] * 4,
@@ -71,7 +71,7 @@ def test_the_authors_size() -> None:
         "window": 8,
         "mlp_ratio": 2.0,
     }
-    needs = detector.needs(detector.deduce(shapes), shapes)
+    needs = spec.requirements(spec.infer_config(shapes), shapes)
     # torch's own counter says 50916 for three frames, which have two thirds of the
     # flows that a long clip has for each frame
     assert needs.gflops_per_megapixel == pytest.approx(51_400, rel=0.01)

@@ -11,7 +11,7 @@ import torch
 from lite_networks import clip, lite
 from upframe.errors import WeightsError
 from upframe.systems.mia_vsr_lite.model import MIAVSRLite
-from upframe.weights.detection import by_name, detect
+from upframe.systems.registry import detect, find_spec
 from upframe.weights.loading import describe_file, load
 
 SIZES: list[dict[str, Any]] = [
@@ -27,7 +27,7 @@ def test_any_size_is_found_again(tmp_path: Path, arguments: dict[str, Any]) -> N
     path = tmp_path / "w.pth"
     torch.save({"params": network.state_dict()}, path)
     card = describe_file(path)
-    assert (card.system, card.scale, card.multiple) == ("mia_vsr_lite", 4, 8)
+    assert (card.system, card.scale, card.multiple) == ("mia-vsr-lite", 4, 8)
     assert (card.lookahead, card.masked) == (1, True)
     assert card.context > 0
     assert card.parameters == sum(p.numel() for p in network.parameters())
@@ -57,12 +57,12 @@ def test_work_is_counted() -> None:
 
     network = lite(dim=32, groups=[3], heads=1)
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    detector = detect(shapes)
-    assert detector is by_name("mia_vsr_lite")
+    spec = detect(shapes)
+    assert spec is find_spec("mia_vsr_lite")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(clip(1, 2, 3, 64, 64))
     counted = counter.get_total_flops() / (2 * 64 * 64) / 1e3 + 2 * 2 * 128 * 32 / 1e3
-    needs = detector.needs(detector.deduce(shapes), shapes)
+    needs = spec.requirements(spec.infer_config(shapes), shapes)
     assert needs.gflops_per_megapixel == pytest.approx(counted, rel=0.01)
 
 

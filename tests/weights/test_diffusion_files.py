@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 import nano_parts as parts  # noqa: E402
 import upframe  # noqa: E402
 from upframe.errors import WeightsError  # noqa: E402
-from upframe.weights.detection import by_name, detect  # noqa: E402
+from upframe.systems.registry import detect, find_spec  # noqa: E402
 from upframe.weights.loading import describe_file  # noqa: E402
 
 SYSTEMS = tuple(parts.CONFIGS)
@@ -43,8 +43,8 @@ def test_a_stored_system_comes_back_in_float32(name, tmp_path):
 def test_the_keys_tell_the_system_but_not_its_sizes(name, tmp_path):
     path = parts.save(tmp_path, name)
     state = load_file(path)
-    detector = detect({key: tuple(value.shape) for key, value in state.items()})
-    assert detector is by_name(name)
+    spec = detect({key: tuple(value.shape) for key, value in state.items()})
+    assert spec is find_spec(name)
     save_file(state, path)
     with pytest.raises(WeightsError, match="does not say the sizes"):
         upframe.load(path)
@@ -104,7 +104,7 @@ def test_other_sizes_than_those_of_the_weights_are_named(tmp_path):
 def test_ultravsr_needs_an_estimator_or_a_factor(tmp_path):
     for change in ({"estimator": None}, {"factor": 0.5}):
         with pytest.raises(WeightsError, match="either an estimator or a factor"):
-            by_name("ultravsr").build({**parts.ULTRAVSR, **change})
+            find_spec("ultravsr").build({**parts.ULTRAVSR, **change})
     fixed = {**parts.ULTRAVSR, "estimator": None, "factor": 0.5}
     network = upframe.load(parts.save(tmp_path, "ultravsr", **fixed))
     with torch.no_grad():
@@ -115,7 +115,7 @@ def test_ultravsr_needs_an_estimator_or_a_factor(tmp_path):
 def test_lora_must_be_merged():
     config = {**parts.LIFTVSR, "liftvsr": {"rank": 4}}
     with pytest.raises(WeightsError, match="merged"):
-        by_name("liftvsr").build(config)
+        find_spec("liftvsr").build(config)
 
 
 def test_a_system_of_another_version_is_named(tmp_path):

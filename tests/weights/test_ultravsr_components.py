@@ -11,14 +11,14 @@ import ultravsr_parts as parts
 from upframe.errors import UsageError, WeightsError
 from upframe.systems.ultravsr.adapters import checkpoint
 from upframe.systems.ultravsr.memory import plan_memory
-from upframe.systems.ultravsr.stream import Options
-from upframe.weights.ultravsr import (
+from upframe.systems.ultravsr.pretrained import (
     SD21_BASE,
     HubSource,
     from_pretrained,
     locate,
     skeleton,
 )
+from upframe.systems.ultravsr.stream import Options
 
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")

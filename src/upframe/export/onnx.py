@@ -9,7 +9,7 @@ of clips: see ``upframe.export.recurrent``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,11 @@ from torch import Tensor
 from upframe.errors import MissingExtraError, OutputError, UsageError
 from upframe.systems.ditn.model import DITN
 from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+from upframe.systems.registry import find_spec
 from upframe.weights.index import find_card
-from upframe.weights.loading import load
+from upframe.weights.loading import describe_file, load
+
+Upscale = Callable[[Tensor], Tensor]
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -58,14 +61,15 @@ class OnnxExport:
 
 
 class _Frames(torch.nn.Module):
-    """The network between channels-last frames."""
+    """A network between channels-last frames."""
 
-    def __init__(self, network: DITN) -> None:
+    def __init__(self, network: torch.nn.Module, upscale: Upscale) -> None:
         super().__init__()
         self.network = network
+        self.upscale = upscale
 
     def forward(self, frames: Tensor) -> Tensor:
-        out = self.network.upscale(frames.permute(0, 3, 1, 2))
+        out = self.upscale(frames.permute(0, 3, 1, 2))
         return out.clamp(0, 1).permute(0, 2, 3, 1)
 
 
@@ -94,30 +98,55 @@ def _in_blocks(network: DITN) -> Iterator[None]:
             handle.remove()
 
 
-def export_onnx(network: DITN, path: Path) -> OnnxExport:
-    """Write a network as ONNX and compare it with torch in ONNX Runtime.
+def export_onnx(network: DITN, path: Path, *, int8: bool = False) -> OnnxExport:
+    """Write a DITN as ONNX; see `export_image_model`."""
+    with _in_blocks(network):
+        return export_image_model(
+            network, path, int8=int8, multiple=network.patch, upscale=network.upscale
+        )
+
+
+def export_image_model(
+    network: torch.nn.Module,
+    path: Path,
+    *,
+    int8: bool = False,
+    multiple: int = 8,
+    upscale: Upscale | None = None,
+) -> OnnxExport:
+    """Write an image model as ONNX and compare it with torch in ONNX Runtime.
 
     Args:
-        network: in eval mode, float32, on the CPU.
+        network: maps (B, 3, h, w) to (B, 3, s*h, s*w); in eval mode, float32, on the
+            CPU.
         path: the file to write.
+        int8: is refused; image models have no export in int8.
+        multiple: sides of the graph's inputs are multiples of this.
+        upscale: what is called instead of the network itself, for such sides.
 
     Returns:
         The file and how far its results are from torch's, on three sizes and two
-        batch sizes of random pictures.
+        batch sizes of random images.
 
     Raises:
+        UsageError: int8 was asked for.
         MissingExtraError: if onnx is not installed.
         OutputError: if the results differ by more than 1e-4.
     """
+    if int8:
+        raise UsageError(
+            f"{type(network).__name__} has no export in int8.",
+            "Leave --int8 out, or take MIA-VSR lite.",
+        )
     try:
         import onnx
 
         from upframe.export.fusion import simplify
     except ImportError as error:
         raise MissingExtraError("Export to ONNX", "export") from error
-    p = network.patch
-    frames = _Frames(network).eval()
-    with warnings.catch_warnings(), _in_blocks(network):
+    p = multiple
+    frames = _Frames(network, upscale or network).eval()
+    with warnings.catch_warnings():
         # The exporter by tracing is deprecated in favour of one that, as of torch
         # 2.13, cannot leave the batch free for this network.
         warnings.simplefilter("ignore")
@@ -141,6 +170,11 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
+    return _approved({"onnx": path}, _difference(frames, path, p))
+
+
+def _difference(frames: _Frames, path: Path, p: int) -> float:
+    """Largest difference of a graph to torch, on sizes that are multiples of ``p``."""
     session = onnxruntime.InferenceSession(
         str(path), providers=["CPUExecutionProvider"]
     )
@@ -152,7 +186,7 @@ def export_onnx(network: DITN, path: Path) -> OnnxExport:
         with torch.inference_mode():
             want = frames(torch.from_numpy(x)).numpy()
         difference = max(difference, float(np.abs(got - want).max()))
-    return _approved({"onnx": path}, difference)
+    return difference
 
 
 def export_recurrent(
@@ -229,24 +263,21 @@ def export_model(name_or_path: str, folder: Path, *, int8: bool = False) -> Onnx
         MissingExtraError: if onnx is not installed.
     """
     network = load(name_or_path)
-    if not isinstance(network, DITN | MIAVSRLite):
+    path = Path(name_or_path)
+    card = describe_file(path) if path.is_file() else find_card(name_or_path)
+    spec = find_spec(card.system)
+    if spec.export is None:
         raise UsageError(
-            f"Networks of the kind {type(network).__name__} cannot be exported yet.",
+            f"Networks of the system {spec.title} cannot be exported yet.",
             "Run them with --runtime torch.",
         )
-    if int8 and isinstance(network, DITN):
-        raise UsageError(
-            "DITN has no export in int8.", "Leave --int8 out, or take MIA-VSR lite."
-        )
-    path = Path(name_or_path)
-    stem = path.stem if path.is_file() else find_card(name_or_path).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         suffix = ".int8.onnx" if int8 else ".onnx"
-        file = folder / f"{stem}{suffix}"
-        if isinstance(network, DITN):
-            return export_onnx(network, file)
-        return export_recurrent(network, file, int8=int8)
+        written: OnnxExport = spec.export(
+            network, folder / f"{card.name}{suffix}", int8=int8
+        )
+        return written
     except OSError as error:
         raise OutputError(
             f"{folder} cannot be written: {error.strerror}.", "Choose another with -o."

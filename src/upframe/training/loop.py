@@ -124,7 +124,7 @@ class _Run:
                 recipe.data.val,
                 scale,
                 recipe.data.val_frames,
-                clips=trainer.system.clips,
+                clips=trainer.task.clips,
                 low=recipe.data.val_low,
                 lpips=next((x.weights for x in losses if x.name == "lpips"), None),
             )

@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from upframe.datasets.motion import MotionConfig
 from upframe.degradations.progressive import ProgressiveSchedule
 from upframe.degradations.ranges import BIConfig
 from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
+from upframe.systems.registry import canonical_name, training_tasks
 
 
 class _Strict(BaseModel):
@@ -20,24 +28,25 @@ class _Strict(BaseModel):
     )
 
 
+def _known_task(name: str) -> str:
+    tasks = training_tasks()
+    if canonical_name(name) not in tasks:
+        raise ValueError(f"there is no system {name}; known: {', '.join(tasks)}")
+    return canonical_name(name)
+
+
+TaskName = Annotated[
+    str,
+    AfterValidator(_known_task),
+    Field(json_schema_extra=lambda schema: schema.update(enum=[*training_tasks()])),
+]
+"""A system or a stage; also in the spelling of earlier versions."""
+
+
 class SystemConfig(_Strict):
     """The network."""
 
-    name: Literal[
-        "ditn",
-        "mia_vsr",
-        "mia_vsr_lite",
-        "autoencoder",
-        "degradation_estimator",
-        "ultravsr_prior",
-        "ultravsr",
-        "oasis",
-        "pixart_prior",
-        "liftvsr",
-        "texture_classifier",
-        "patchscaler_restoration",
-        "patchscaler",
-    ]
+    name: TaskName
     """Which system, or which stage of a diffusion system (docs/training.md)."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Arguments of its constructor, for example ``dim: 32``."""
@@ -280,8 +289,8 @@ class Recipe(_Strict):
     def _batch_divides(self) -> Recipe:
         if self.data.batch % self.optimiser.accumulate:
             raise ValueError("optimiser.accumulate divides data.batch")
-        restores = self.system.name in ("ditn", "mia_vsr", "mia_vsr_lite")
-        if self.optimiser.loss == "own" and restores:
+        task = training_tasks()[self.system.name]
+        if self.optimiser.loss == "own" and not task.own_losses:
             raise ValueError("loss: own is for the stages of diffusion systems")
         return self
 

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from upframe.errors import RuntimeFailure, UsageError
+from upframe.systems.registry import training_tasks
+from upframe.systems.spec import TrainingTask
+from upframe.systems.training_step import training_step
 from upframe.training.adversary import Adversary
 from upframe.training.batches import Batch
 from upframe.training.losses import Losses
 from upframe.training.networks import (
     FLOW,
-    SYSTEMS,
     build_network,
     scale_of,
     start_from,
@@ -31,7 +33,6 @@ from upframe.training.networks import (
 from upframe.training.precision import Precision, pick_device
 from upframe.training.ranks import Ranks
 from upframe.training.recipe import GANLoss, OptimiserConfig, Recipe
-from upframe.training.responses import respond
 
 _MOST_BAD_STEPS = 100
 """Consecutive steps without a finite loss after which training gives up."""
@@ -55,10 +56,10 @@ def _adversarial(recipe: Recipe) -> dict[str, Any] | None:
     return None
 
 
-def _set_checkpointing(network: nn.Module, name: str) -> None:
-    if not hasattr(network, "checkpointing"):
+def _set_checkpointing(network: nn.Module, task: TrainingTask) -> None:
+    if not task.checkpointing:
         raise UsageError(
-            f"The system {name} cannot compute its blocks twice.",
+            f"The system {task.name} cannot compute its blocks twice.",
             "Leave optimiser.checkpointing off; accumulate saves memory, too.",
         )
     network.checkpointing = True  # type: ignore[assignment]
@@ -85,7 +86,7 @@ class Trainer:
         self.recipe = recipe
         self.ranks = ranks or Ranks()
         self.device = pick_device(recipe.device, self.ranks.local_rank)
-        self.system = SYSTEMS[recipe.system.name]
+        self.task = training_tasks()[recipe.system.name]
         config = recipe.optimiser
         self.precision = Precision(config.amp, self.device)
         torch.manual_seed(recipe.seed)
@@ -97,7 +98,7 @@ class Trainer:
         if anew and recipe.init is not None:
             self.initial = start_from(self.network, recipe.init)
         if config.checkpointing:
-            _set_checkpointing(self.network, recipe.system.name)
+            _set_checkpointing(self.network, self.task)
         self.network.to(self.device)
         self.average = [p.detach().clone() for p in self.network.parameters()]
         named = [n for n in self.network.named_parameters() if n[1].requires_grad]
@@ -142,7 +143,7 @@ class Trainer:
         """(B, [T,] h, w, 3) uint8 to what the system takes, floats in [0, 1]."""
         # (B, h, w, 3) in memory, seen as (B, 3, h, w), is channels-last already.
         x = pixels.movedim(-1, -3) / 255.0
-        return x[:, None] if self.system.clips and x.ndim == 4 else x
+        return x[:, None] if self.task.clips and x.ndim == 4 else x
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One update.
@@ -219,7 +220,7 @@ class Trainer:
         """Add gradients of a part of the batch; returns the parts of the loss."""
         config, scaler = self.recipe.optimiser, self.precision.scaler
         with self.precision.autocast():
-            result = respond(self.network, low, high)
+            result = training_step(self.network, low, high)
         parts = dict(result.losses)
         if result.frames is not None:
             frames = result.frames.float()

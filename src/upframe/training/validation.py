@@ -22,8 +22,8 @@ from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint
 from upframe.errors import InputError
 from upframe.metrics import psnr
 from upframe.nn.resize import imresize
+from upframe.systems.training_step import training_step
 from upframe.training.features import LPIPSDistance
-from upframe.training.responses import respond
 
 Pixels = NDArray[np.uint8]
 Clip = Sequence[tuple[Pixels, Pixels]]
@@ -220,7 +220,7 @@ def _frames(pictures: Sequence[Pixels]) -> Tensor:
 
 
 def _answers(network: nn.Module, low: Tensor, high: Tensor) -> list[Answer]:
-    response = respond(network, low, high)
+    response = training_step(network, low, high)
     values = {}
     if response.losses:
         values["own_loss"] = float(sum(response.losses.values()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Tiling = Literal["pictures", "own", "none"]
-"""How a frame that is too large is cut: into pictures that are upscaled apart, by the
-system itself, or not at all."""
+from upframe.systems.registry import canonical_name
+from upframe.systems.spec import Tiling
 
 
 class WeightFile(BaseModel):
@@ -89,3 +88,8 @@ class ModelCard(BaseModel):
     int8_loss: float | None = None
     """PSNR-Y, in dB, that int8 loses on the validation clips, measured; None without
     such graphs."""
+
+    @field_validator("system")
+    @classmethod
+    def _one_spelling(cls, name: str) -> str:
+        return canonical_name(name)

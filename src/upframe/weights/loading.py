@@ -1,7 +1,7 @@
 """From a name or a weight file to a network: ``upframe.load``.
 
 The system and its arguments are found from the names and shapes in the file; see
-``upframe.weights.detection``. Importing this module needs the extra ``[torch]``.
+``upframe.systems.registry``. Importing this module needs the extra ``[torch]``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
+from upframe.systems.registry import all_specs, detect, find_spec
+from upframe.systems.spec import SystemSpec
 from upframe.weights.card import ModelCard
-from upframe.weights.detection import DETECTORS, by_name, detect, full_config
-from upframe.weights.detector import Detector
 from upframe.weights.index import PRESETS, find_card, list_models, weight_files
 
 try:
@@ -33,7 +33,7 @@ _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 class _Weights:
     """A state dict that is known to fit its network."""
 
-    detector: Detector
+    spec: SystemSpec
     config: Mapping[str, Any]
     state: Mapping[str, Tensor]
 
@@ -70,7 +70,7 @@ def load(
     weights = _named(str(name_or_path)) or _from_file(Path(name_or_path))
     # the random weights that are about to be replaced leave the seed alone
     with torch.random.fork_rng(devices=[]):
-        network = weights.detector.build(weights.config)
+        network = weights.spec.build(weights.config)
     network.load_state_dict(dict(weights.state))
     return network.to(target, dtype or torch.float32).eval()
 
@@ -92,20 +92,20 @@ def describe_file(path: str | Path) -> ModelCard:
     if _is_folder(path):
         return describe_folder(path)
     weights = _from_file(path)
-    detector, config = weights.detector, dict(weights.config)
+    spec, config = weights.spec, dict(weights.config)
     shapes = _shapes(weights.state)
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in detector.build(config).parameters())
-    scale = detector.scale_of(config)
+        parameters = sum(p.numel() for p in spec.build(config).parameters())
+    scale = spec.scale_of(config)
     return ModelCard(
         name=path.stem,
-        system=detector.system,
+        system=spec.name,
         scale=scale,
-        summary=f"{detector.title} x{scale} from {path.name}",
+        summary=f"{spec.title} x{scale} from {path.name}",
         licence="unknown",
         parameters=parameters,
         config=config,
-        **asdict(detector.needs(config, shapes)),
+        **asdict(spec.requirements(config, shapes)),
     )
 
 
@@ -132,9 +132,9 @@ def _named(name: str) -> _Weights | None:
             f"The model {card.name} is no network and has no weights to load.",
             "Use it with upframe.upscale, or load another.",
         )
-    detector = by_name(card.system)
+    spec = find_spec(card.system)
     state = read_checkpoint(files["safetensors"]).state
-    return _fitting(files["safetensors"], detector, card.config, state)
+    return _fitting(files["safetensors"], spec, card.config, state)
 
 
 def _from_file(path: Path) -> _Weights:
@@ -142,23 +142,23 @@ def _from_file(path: Path) -> _Weights:
     checkpoint = read_checkpoint(path)
     shapes = _shapes(checkpoint.state)
     named = checkpoint.system
-    detector = detect(shapes) if named is None else by_name(named)
-    if detector is None:
+    spec = detect(shapes) if named is None else find_spec(named)
+    if spec is None:
         some = ", ".join(repr(key[:60]) for key in list(shapes)[:3])
         raise WeightsError(
             f"{path} holds the weights of no system that upframe knows; it begins "
             f"with {some}.",
-            f"upframe can load: {', '.join(d.title for d in DETECTORS)}.",
+            f"upframe can load: {', '.join(spec.title for spec in all_specs())}.",
         )
     try:
-        config = full_config(detector, shapes, checkpoint.declared)
+        config = spec.read_config(shapes, checkpoint.declared)
     except WeightsError as error:
         raise WeightsError(
-            f"{path} looks like {detector.title}, but fits no such network. "
+            f"{path} looks like {spec.title}, but fits no such network. "
             f"{error.message}",
             error.advice or "Check which network the file was made for.",
         ) from error
-    return _fitting(path, detector, config, checkpoint.state)
+    return _fitting(path, spec, config, checkpoint.state)
 
 
 def _is_folder(path: str | Path) -> bool:
@@ -187,15 +187,15 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def _fitting(
     path: Path,
-    detector: Detector,
+    spec: SystemSpec,
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
 ) -> _Weights:
     """Check names, shapes and values against the network they are meant for."""
     # on the meta device a network costs nothing, whatever size a file claims
     with torch.device("meta"):
-        expected = detector.build(config).state_dict()
-    what = f"{path} does not fit {detector.title}"
+        expected = spec.build(config).state_dict()
+    what = f"{path} does not fit {spec.title}"
     advice = "Check which network the file was made for, and that it is complete."
     if missing := [key for key in expected if key not in state]:
         raise WeightsError(f"{what}: it lacks {_some(missing)}.", advice)
@@ -215,7 +215,7 @@ def _fitting(
                 "numbers.",
                 "Save the weights unquantised.",
             )
-    return _Weights(detector, config, state)
+    return _Weights(spec, config, state)
 
 
 def _some(keys: list[str]) -> str:

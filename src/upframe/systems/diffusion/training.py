@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import NANO, Autoencoder
 from upframe.systems.diffusion.latents import encode, trim
-from upframe.training.responses import Response
+from upframe.systems.training_step import StepResult
 from upframe.training.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -54,7 +54,7 @@ class AutoencoderTask(nn.Module):
         if self.teacher is not None:
             _start_from(self.network, self.teacher)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """The originals through the network; latents are sampled in training mode.
 
         Args:
@@ -74,7 +74,7 @@ class AutoencoderTask(nn.Module):
             wanted = clean_latents(self.teacher, high)
             apart = (posterior.mean * scale - wanted).abs().mean()
             losses["latent"] = self.latent_weight * apart
-        return Response(out * 0.5 + 0.5, high, losses)
+        return StepResult(out * 0.5 + 0.5, high, losses)
 
 
 def _start_from(network: Autoencoder, teacher: Autoencoder) -> None:

@@ -39,6 +39,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upframe.systems.training_step import StepResult
+
 Norm = Literal["tanh", "layer"]
 
 # Shape letters: B batch, T frames, C channels, H W height and width of the map,
@@ -301,6 +303,10 @@ class DITN(nn.Module):
             x = F.pad(x, (0, right, 0, down), mode)
         out = self.upscale(x)[..., : h * self.scale, : w * self.scale]
         return out.reshape(*shape[:-3], *out.shape[-3:])
+
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
+        """See `upframe.systems.training_step`."""
+        return StepResult(self(low), high)
 
     def upscale(self, x: Tensor) -> Tensor:
         """The network without padding.

@@ -55,6 +55,7 @@ from upframe.nn.warp import follow, patch_warp
 from upframe.systems.mia_vsr.block import Attention
 from upframe.systems.mia_vsr.branch import Branch, Cuts, Visit
 from upframe.systems.mia_vsr.reuse import Made, recompute
+from upframe.systems.training_step import StepResult
 
 # Shape letters: B batch, T frames of the clip, C channels, h w size of the map.
 
@@ -81,6 +82,11 @@ class Restored(NamedTuple):
     the second visited on, then blocks; empty where nothing can be masked. In training
     it carries the gradient of the masks: the paper's loss is Charbonnier's plus λ times
     its mean, λ 1e-4 in the authors' code and 5e-4 in the paper."""
+
+    def step_result(self, target: Tensor) -> StepResult:
+        """What training computes its losses from."""
+        ratios = self.keep_ratios if self.keep_ratios.numel() else None
+        return StepResult(self.frames, target, keep_ratios=ratios)
 
 
 class MIAVSR(nn.Module):
@@ -168,6 +174,10 @@ class MIAVSR(nn.Module):
             (B, T, 3, 4h, 4w), not clipped.
         """
         return self.restore(frames).frames
+
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
+        """See `upframe.systems.training_step`."""
+        return self.restore(low).step_result(high)
 
     def restore(self, frames: Tensor) -> Restored:
         """Enlarge a clip and tell how much was computed; see :meth:`forward`.

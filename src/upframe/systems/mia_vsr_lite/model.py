@@ -44,6 +44,7 @@ from torch import Tensor, nn
 from upframe.systems.mia_vsr.block import AdaptiveMask, FeedForward
 from upframe.systems.mia_vsr.model import Restored, check_share, extend
 from upframe.systems.mia_vsr_lite.motion import PATCH, aligned_rows, patch_motion, take
+from upframe.systems.training_step import StepResult
 
 # Shape letters: B batch, T frames, C channels, h w size, V windows of the map (in
 # reading order), N = 64 tokens of a window.
@@ -273,6 +274,10 @@ class MIAVSRLite(nn.Module):
             (B, T, 3, 4h, 4w), not clipped.
         """
         return self.restore(frames).frames
+
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
+        """See `upframe.systems.training_step`."""
+        return self.restore(low).step_result(high)
 
     def restore(self, frames: Tensor) -> Restored:
         """Enlarge a clip and tell how much was computed; see :meth:`forward`.

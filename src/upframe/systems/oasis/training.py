@@ -26,13 +26,13 @@ from torch import Tensor, nn
 
 from upframe.systems.diffusion.decoders import FrameDecoder
 from upframe.systems.diffusion.latents import encode, fill
-from upframe.systems.diffusion.nano import build_oasis
 from upframe.systems.diffusion.training import read_autoencoder
 from upframe.systems.oasis.components import input_channels
+from upframe.systems.oasis.configuration import build_oasis
 from upframe.systems.oasis.head_routing import Routing
 from upframe.systems.oasis.initial_estimate import GuessConfig
 from upframe.systems.oasis.model import OASIS, Chunking, OasisConfig
-from upframe.training.responses import Response
+from upframe.systems.training_step import StepResult
 
 _FREQUENCIES = 32
 """Of the embedding of the timestep, which is always the same."""
@@ -98,7 +98,7 @@ class OASISTask(nn.Module):
         self.latent_weight = latent_weight
         self.decoded = decoded
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Restore a clip; in training, decode some frames of it.
 
         Args:
@@ -115,7 +115,7 @@ class OASISTask(nn.Module):
             begin = int(torch.randint(count - size + 1, ()))
         chosen = slice(begin, begin + size)
         height, width = high.shape[-2:]
-        return Response(
+        return StepResult(
             self._decode(latents[:, :, chosen])[..., :height, :width],
             high[:, chosen],
             {"latents": self.latent_weight * distance},
@@ -134,8 +134,8 @@ class OASISTask(nn.Module):
         frames = self.system.decoder.start()(each.flatten(0, 1)[:, :, None])
         return torch.unflatten(frames[:, 0], 0, each.shape[:2]) * 0.5 + 0.5
 
-    def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What `upframe.systems.diffusion.nano.build_oasis` takes, and its weights."""
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What ``build_oasis`` of ``configuration`` takes, and the weights for it."""
         system = self.system
         config = {
             "autoencoder": asdict(system.vae.config),

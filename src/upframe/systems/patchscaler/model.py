@@ -172,8 +172,7 @@ class PatchScaler(nn.Module):
         self.memory = memory
 
     def configuration(self) -> dict[str, Any]:
-        """What `upframe.systems.diffusion.nano.build_patchscaler` makes an equal system
-        from, for our `Autoencoder`; JSON knows all of it."""
+        """What ``build_patchscaler`` makes an equal system from, as JSON values."""
         return asdict(self.config) | {
             "autoencoder": asdict(self.vae.config),
             "memory": len(self.memory) if self.memory is not None else 0,

@@ -35,7 +35,7 @@ from upframe.systems.patchscaler.patches import cut, join, patch_grid
 from upframe.systems.patchscaler.restoration import GlobalRestoration, restoration_loss
 from upframe.systems.patchscaler.sampling import Group, Grouping, shortcut
 from upframe.systems.patchscaler.texture_memory import TextureClassifier, TextureMemory
-from upframe.training.responses import Response
+from upframe.systems.training_step import StepResult
 from upframe.training.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -71,7 +71,7 @@ class RestorationTask(nn.Module):
         self.eta = eta
         self.decoded = decoded
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """The coarse picture and how far its latent is from the true one.
 
         Args:
@@ -84,7 +84,7 @@ class RestorationTask(nn.Module):
         count = self.decoded if self.training else len(high)
         height, width = high.shape[-2:]
         frames = decode(self.vae, coarse.latent[:count])[..., :height, :width]
-        return Response(frames, high[:count], {"restoration": loss})
+        return StepResult(frames, high[:count], {"restoration": loss})
 
 
 class TextureTask(nn.Module):
@@ -111,7 +111,7 @@ class TextureTask(nn.Module):
         self.patch = patch
         self.temperature = temperature
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Cross-entropy, both ways; there is no picture to look at.
 
         Args:
@@ -128,7 +128,7 @@ class TextureTask(nn.Module):
         logits = queries @ keys.T / self.temperature
         own = torch.arange(len(logits), device=logits.device)
         loss = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
-        return Response(None, high, {"texture": loss / 2})
+        return StepResult(None, high, {"texture": loss / 2})
 
 
 class PatchScalerTask(nn.Module):
@@ -198,7 +198,7 @@ class PatchScalerTask(nn.Module):
         self.coarse_share = coarse_share
         self.decoded = decoded
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """In training mode predictions of x_0, else the system's own pictures.
 
         Args:
@@ -207,7 +207,7 @@ class PatchScalerTask(nn.Module):
         """
         model = self.model
         if not self.training:
-            return Response(model(low[:, None])[:, 0], high)
+            return StepResult(model(low[:, None])[:, 0], high)
         z, x_0 = _latents(model.vae, low, high)
         with torch.no_grad():
             y_0 = model.restore_coarsely(z).latent
@@ -226,7 +226,7 @@ class PatchScalerTask(nn.Module):
         losses = {"denoising": F.mse_loss(predicted, cut(x_0, grid))}
         frames = model.decode(join(predicted, grid)[: self.decoded])
         height, width = high.shape[-2:]
-        return Response(frames[..., :height, :width], high[: self.decoded], losses)
+        return StepResult(frames[..., :height, :width], high[: self.decoded], losses)
 
     def _starts(self, y_0: Tensor, x_0: Tensor) -> tuple[Tensor, Tensor]:
         """What is noised, (B, C, h, w), and to which timestep, (B,)."""
@@ -245,9 +245,8 @@ class PatchScalerTask(nn.Module):
         none = torch.rand(len(y_0), 1, 1) < self.prompt_dropout
         return torch.where(none.to(tokens.device), self.model.no_prompt, tokens)
 
-    def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What `upframe.systems.diffusion.nano.build_patchscaler` takes, and the
-        weights."""
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What ``build_patchscaler`` takes, and the weights for it."""
         return self.model.configuration(), self.model.state_dict()
 
 

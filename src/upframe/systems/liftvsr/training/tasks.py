@@ -50,7 +50,7 @@ from upframe.systems.liftvsr.training.objective import (
     true_noise,
     watched_flows,
 )
-from upframe.training.responses import Response
+from upframe.systems.training_step import StepResult
 from upframe.training.stages import building, part_of
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -81,7 +81,7 @@ class PriorTask(nn.Module):
         self.vae = read_autoencoder(Path(autoencoder))
         self.pixart = _pixart(self.vae, sizes)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Mean squared error of the noise, at times of all the diffusion.
 
         Args:
@@ -94,7 +94,7 @@ class PriorTask(nn.Module):
         noise = torch.randn_like(clean)
         noisy = add_noise(clean, noise, times)[:, 0]
         predicted = self.pixart(noisy, None, times, return_dict=False)[0]
-        return Response(
+        return StepResult(
             None, high, {"noise": (predicted - noise[:, 0]).square().mean()}
         )
 
@@ -149,7 +149,7 @@ class LiftVSRTask(nn.Module):
         nn.init.zeros_(pixart.proj_out.bias)
         nn.init.ones_(self.system.transformer.gain)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Losses of a clip in training, the clip restored outside of it.
 
         Args:
@@ -158,7 +158,7 @@ class LiftVSRTask(nn.Module):
         """
         system = self.system
         if not self.training:
-            return Response(system(low), high)
+            return StepResult(system(low), high)
         shape = low.shape[:2]
         with torch.no_grad():
             clean = torch.unflatten(system.encode(high.flatten(0, 1)), 0, shape)
@@ -189,7 +189,7 @@ class LiftVSRTask(nn.Module):
         chosen = torch.randperm(shape[1])[: self.decoded]
         target = high[:, chosen]
         frames = system.decode(found[:, chosen].flatten(0, 1), *high.shape[-2:])
-        return Response(
+        return StepResult(
             frames.view(target.shape),
             target,
             {name: self.weights[name] * value for name, value in losses.items()},
@@ -213,9 +213,8 @@ class LiftVSRTask(nn.Module):
         error = (predicted - true_noise(segment, clean)).square()
         return (share * error).flatten()
 
-    def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Configuration and weights of
-        `upframe.systems.diffusion.nano.build_liftvsr`."""
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What ``build_liftvsr`` of ``configuration`` takes, and the weights for it."""
         system = copy.deepcopy(self.system)
         pixart = system.transformer.pixart.config
         sizes = {*NANO_PIXART, "in_channels", "out_channels"}

@@ -47,9 +47,14 @@ from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, WeightsError
 from upframe.nn.pictures import enlarge
-from upframe.systems.diffusion.nano import TIMESTEPS, UltraVSRSizes, build_ultravsr
 from upframe.systems.diffusion.training import clean_latents, read_autoencoder
+from upframe.systems.training_step import StepResult
 from upframe.systems.ultravsr.adapters import is_temporal, merge_lora, prepare_training
+from upframe.systems.ultravsr.configuration import (
+    TIMESTEPS,
+    UltraVSRSizes,
+    build_ultravsr,
+)
 from upframe.systems.ultravsr.degradation_estimator import DegradationEstimator
 from upframe.systems.ultravsr.model import restoration_step, sampled_frames
 from upframe.systems.ultravsr.training.degradation_factor import latent_correlation
@@ -59,7 +64,6 @@ from upframe.systems.ultravsr.training.discriminators import (
 )
 from upframe.systems.ultravsr.training.distillation import add_noise
 from upframe.training.consistency import warping_loss
-from upframe.training.responses import Response
 from upframe.training.stages import part_of
 from upframe.weights.checkpoints import read_checkpoint
 
@@ -127,7 +131,7 @@ class PriorTask(nn.Module):
         alphas = schedule.alphas_cumprod
         self.register_buffer("alphas_cumprod", alphas, persistent=False)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Mean squared error of the noise, at timesteps drawn for each picture.
 
         Args:
@@ -138,7 +142,7 @@ class PriorTask(nn.Module):
         clean = clean_latents(self.autoencoder, high)
         noised = add_noise(clean, 1, self.alphas_cumprod, torch.default_generator)
         guess = self.unet(noised.z, noised.timestep, None).sample
-        return Response(None, high, {"noise": F.mse_loss(guess, noised.noise)})
+        return StepResult(None, high, {"noise": F.mse_loss(guess, noised.noise)})
 
 
 class EstimatorTask(nn.Module):
@@ -155,7 +159,7 @@ class EstimatorTask(nn.Module):
         self.autoencoder = read_autoencoder(Path(autoencoder))
         self.estimator = DegradationEstimator(width, levels)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """Squared error of the factor, frame by frame.
 
         Args:
@@ -166,7 +170,7 @@ class EstimatorTask(nn.Module):
         pair = high.flatten(0, 1), pictures
         target = latent_correlation(*(clean_latents(self.autoencoder, x) for x in pair))
         error = F.mse_loss(self.estimator(pictures), target)
-        return Response(None, high, {"factor": error})
+        return StepResult(None, high, {"factor": error})
 
 
 class UltraVSRTask(nn.Module):
@@ -263,7 +267,7 @@ class UltraVSRTask(nn.Module):
         if decoder:
             network.vae.decoder.requires_grad_(True)
 
-    def learn(self, low: Tensor, high: Tensor) -> Response:
+    def training_step(self, low: Tensor, high: Tensor) -> StepResult:
         """The restored clips, and losses of latents; outside of training, of the whole
         system as it is shipped, the clips alone.
 
@@ -272,7 +276,7 @@ class UltraVSRTask(nn.Module):
             high: (B, T, 3, 4h, 4w), sides multiples of the autoencoder's factor.
         """
         if not self.training:
-            return Response(self.network(low), high)
+            return StepResult(self.network(low), high)
         network, (clips, frames) = self.network, low.shape[:2]
         big = enlarge(low.flatten(0, 1), _SCALE)
         with torch.no_grad():
@@ -297,11 +301,10 @@ class UltraVSRTask(nn.Module):
             losses |= self.distillation.losses(z, wanted, frames, alphas)
         if self.judge is not None:
             losses |= self.judge.losses(pictures, high)
-        return Response(pictures, high, losses)
+        return StepResult(pictures, high, losses)
 
-    def shipped(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What `upframe.systems.diffusion.nano.build_ultravsr` takes, and the weights
-        for it."""
+    def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What ``build_ultravsr`` takes, and the weights for it."""
         network = copy.deepcopy(self.network)
         if any("lora" in name for name, _ in network.named_parameters()):
             merge_lora(network.unet)
