@@ -21,8 +21,8 @@ from pathlib import Path
 from clips import looped_demo
 
 import upframe
+from upframe.engine.convert import as_float
 from upframe.engine.models import resolve_model
-from upframe.engine.stepper import as_float
 from upframe.media.source import FileSource
 from upframe.runtimes.registry import open_runtime
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from upframe._version import __version__
-    from upframe.engine.executor import Progress
     from upframe.engine.files import upscale
-    from upframe.engine.options import Report
+    from upframe.engine.finish import Report
+    from upframe.engine.pipeline import Progress
     from upframe.engine.stream import Upscaler
     from upframe.errors import (
         InputError,
@@ -40,8 +40,8 @@ _HOMES = {
     "MissingExtraError": "upframe.errors",
     "ModelCard": "upframe.weights.card",
     "OutputError": "upframe.errors",
-    "Progress": "upframe.engine.executor",
-    "Report": "upframe.engine.options",
+    "Progress": "upframe.engine.pipeline",
+    "Report": "upframe.engine.finish",
     "ResumeError": "upframe.errors",
     "RuntimeFailure": "upframe.errors",
     "UpframeError": "upframe.errors",

@@ -10,7 +10,7 @@ import pytest
 import upframe
 from e2e_support import InProcess
 from media_factory import write_clip
-from upframe.engine.journal import Journal
+from upframe.engine.store import Store
 
 MODEL = ("--model", "mia-vsr-xs", "--device", "cpu", "--threads", "1")
 
@@ -41,7 +41,7 @@ def test_a_run_is_continued_in_its_own_precision_only(
 ):
     """A run that was stopped in float is refused in int8, and the words say why."""
     target = tmp_path / "out.mkv"
-    monkeypatch.setattr(Journal, "remove", lambda self: None)
+    monkeypatch.setattr(Store, "remove", lambda self: None)
     first = cli(movie, "-o", target, *MODEL, "--precision", "fp32")
     assert first.code == 0, first.err
     target.unlink()

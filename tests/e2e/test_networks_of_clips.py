@@ -114,7 +114,7 @@ def test_pictures_of_masks(movie, weights, tmp_path, monkeypatch, capsys):
     (masks / "mine.txt").write_text("stays")
     ran = run(
         movie, "-o", tmp_path / "out.mp4", "--model", weights, "--keep-ratio", "0.25",
-        "--mask-pictures", masks, "--chunk-frames", "10", "--duration", "0.5",
+        "--mask-images", masks, "--chunk-frames", "10", "--duration", "0.5",
         "--threads", "1", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
@@ -135,7 +135,7 @@ def test_models_without_masks_say_so(movie, tmp_path, monkeypatch, capsys):
     run = InProcess(monkeypatch, capsys)
     for extra, word in (
         (("--keep-ratio", "0.5"), "keep ratio"),
-        (("--mask-pictures", tmp_path / "m"), "masks"),
+        (("--mask-images", tmp_path / "m"), "masks"),
     ):
         ran = run(movie, "-o", tmp_path / "o.mp4", "--model", "ditn-s", *extra)
         assert ran.code == 2

@@ -18,6 +18,7 @@ from upframe.evaluation.evaluate import evaluate
 from upframe.metrics import psnr
 from upframe.nn.resize import imresize
 from upframe.runtimes.base import FloatFrame, Session
+from upframe.runtimes.sessions import SessionBase
 from upframe.weights.card import ModelCard
 
 CARD = ModelCard(
@@ -39,7 +40,7 @@ class Late:
         return LateSession(self)
 
 
-class LateSession:
+class LateSession(SessionBase):
     def __init__(self, runtime: Late) -> None:
         self.runtime, self.owed = runtime, []
         self.place = len(runtime.sessions) - 1

@@ -6,6 +6,7 @@ from onnx_networks import RADIUS, card
 
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.onnx import OnnxRuntime
+from upframe.runtimes.sessions import SessionBase
 from upframe.runtimes.tiling import TiledSession
 
 
@@ -39,7 +40,7 @@ def test_too_small_an_overlap_shows_so_that_the_margin_is_what_helps(runtime, fr
     assert np.abs(tiled - whole).max() > 1e-3
 
 
-class Delayed:
+class Delayed(SessionBase):
     """A session that keeps ``delay`` frames back, as temporal networks do."""
 
     def __init__(self, runtime, delay):

@@ -14,7 +14,7 @@ import nano_parts as parts  # noqa: E402
 import upframe  # noqa: E402
 from upframe.errors import RuntimeFailure, UsageError  # noqa: E402
 from upframe.planning.tiles import plan_tiles  # noqa: E402
-from upframe.runtimes.base import ContinuedSession, FloatFrame, State  # noqa: E402
+from upframe.runtimes.base import FloatFrame, Session, State  # noqa: E402
 from upframe.runtimes.registry import open_runtime  # noqa: E402
 from upframe.runtimes.tiling import sessions  # noqa: E402
 from upframe.runtimes.torch_diffusion import DiffusionRuntime  # noqa: E402
@@ -51,7 +51,7 @@ def pictures(frames: int, height: int = 16, width: int = 20) -> list[FloatFrame]
 
 
 def run(
-    session: ContinuedSession, frames: list[FloatFrame], first: int = 0, state=None
+    session: Session, frames: list[FloatFrame], first: int = 0, state=None
 ) -> tuple[np.ndarray, State]:
     session.begin(first, state or {})
     done = [picture for frame in frames for picture in session.push(frame)]
@@ -193,7 +193,6 @@ def test_ultravsr_cuts_its_latents_into_tiles(opened, cards):
     grid = plan_tiles(90, 40, 64, 40, card.overlap, card.multiple)
     assert not grid.single
     session = sessions(runtime, grid)()
-    assert isinstance(session, ContinuedSession)
     tiled, _ = run(session, frames)
     reference, _ = run(runtime.session(), frames)
     assert tiled.shape == reference.shape

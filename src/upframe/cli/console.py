@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Protocol
 
-from upframe.engine.executor import Progress
+from upframe.engine.pipeline import Progress
 from upframe.errors import UpframeError
 
 

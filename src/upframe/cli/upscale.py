@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from upframe.cli import console
-from upframe.engine.job import Job, prepare
-from upframe.engine.options import Options, Report
+from upframe.engine.backends.local import run
+from upframe.engine.finish import Report
+from upframe.engine.options import Options
+from upframe.engine.prepare import Job, prepare
 from upframe.engine.survey import survey
 from upframe.errors import Interrupted, UpframeError, UsageError
 from upframe.planning.memory import parse_size
@@ -71,7 +73,7 @@ def upscale(
     seed: Annotated[
         int | None, typer.Option(help="Diffusion models: of the noise. Default: 0.")
     ] = None,
-    mask_pictures: Annotated[
+    mask_images: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Show what was computed, a PNG per frame."),
     ] = None,
@@ -136,7 +138,7 @@ def upscale(
         memory=parse_size(memory) if memory else None,
         keep_ratio=keep_ratio,
         seed=seed,
-        mask_pictures=mask_pictures,
+        mask_images=mask_images,
         start=parse_time(start) if start else None,
         duration=parse_time(duration) if duration else None,
         deinterlace=deinterlace,
@@ -201,7 +203,7 @@ def _one(
     else:
         display = console.Bar(Path(name).name)
     try:
-        report = job.run(display)
+        report = run(job, display)
     except KeyboardInterrupt:
         display.stop()
         raise Interrupted(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 
-from upframe.engine.executor import ProgressCallback
-from upframe.engine.job import prepare
-from upframe.engine.options import Options, Report
+from upframe.engine.backends.local import run
+from upframe.engine.finish import Report
+from upframe.engine.options import Options
+from upframe.engine.pipeline import ProgressCallback
+from upframe.engine.prepare import prepare
 from upframe.planning.memory import parse_size
 
 
@@ -36,7 +38,7 @@ def upscale(
     encoder_options: dict[str, str] | None = None,
     rate: float | Fraction | None = None,
     chunk_frames: int | None = None,
-    mask_pictures: str | os.PathLike[str] | None = None,
+    mask_images: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     fresh: bool = False,
     progress: ProgressCallback | None = None,
@@ -74,11 +76,11 @@ def upscale(
         encoder_options: further options of the encoder.
         rate: frames per second of pictures and raw video.
         chunk_frames: longest piece that is coded, recorded and resumed as one.
-        mask_pictures: folder for a picture of what was computed of each frame; masked
+        mask_images: folder for an image of what was computed of each frame; masked
             models only.
         overwrite: replace an output that exists.
         fresh: ignore an unfinished run.
-        progress: called after each frame.
+        progress: called in the calling thread as frames are written.
 
     Returns:
         What was done; ``warnings`` says what could not be kept.
@@ -108,12 +110,12 @@ def upscale(
         encoder_options=encoder_options or {},
         rate=_seconds(rate),
         chunk_frames=chunk_frames,
-        mask_pictures=None if mask_pictures is None else os.fspath(mask_pictures),
+        mask_images=None if mask_images is None else os.fspath(mask_images),
         overwrite=overwrite,
         fresh=fresh,
     )
     target = None if dst is None else os.fspath(dst)
-    return prepare(os.fspath(src), target, options).run(progress)
+    return run(prepare(os.fspath(src), target, options), progress)
 
 
 def _seconds(value: float | Fraction | None) -> Fraction | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from upframe.engine.journal import sha256_of
+from upframe.engine.store import sha256_of
 from upframe.errors import MissingExtraError, UsageError
 from upframe.weights.card import ModelCard
 from upframe.weights.index import PRESETS, find_card, list_models, weight_files

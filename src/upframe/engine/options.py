@@ -1,10 +1,9 @@
-"""What a user can ask for, and what comes back."""
+"""What a user can ask for."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -54,36 +53,9 @@ class Options:
     """Frames per second of pictures and raw video; 25 when None."""
     chunk_frames: int | None = None
     """Longest piece that is coded, recorded and resumed as one."""
-    mask_pictures: str | None = None
-    """Folder for a picture of what was computed of each frame; masked models only."""
+    mask_images: str | None = None
+    """Folder for an image of what was computed of each frame; masked models only."""
     overwrite: bool = False
     """Replace an output that exists."""
     fresh: bool = False
     """Ignore an unfinished run instead of resuming it."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a finished run did."""
-
-    output: str
-    frames_in: int
-    frames_out: int
-    width: int
-    height: int
-    seconds: float
-    """Wall-clock time of this run."""
-    fps: float
-    """Frames written in this run, per second."""
-    model: str
-    runtime: str
-    device: str
-    precision: str
-    """``fp32``, ``fp16``, ``bf16`` or ``int8``."""
-    peak_rss_mb: float
-    """Peak memory of the process, in MB (10**6 bytes)."""
-    warnings: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON-able values."""
-        return asdict(self)

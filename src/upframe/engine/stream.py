@@ -7,16 +7,17 @@ from types import TracebackType
 
 import numpy as np
 
+from upframe.engine.convert import Converter, frame_to_float
+from upframe.engine.driver import Driver, Output, SceneChunker
 from upframe.engine.models import longest_chunk, resolve_model
-from upframe.engine.stepper import Begin, Feeder, Result, Step, Stepper, Work
 from upframe.errors import InputError, UsageError
 from upframe.media.colour import Pixels
 from upframe.media.frames import Frame
+from upframe.planning.chunks import Event
 from upframe.planning.memory import choose_tile, parse_size
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
 from upframe.planning.sizes import resolve_size
 from upframe.planning.tiles import plan_tiles
-from upframe.runtimes.base import State
 from upframe.runtimes.devices import available_memory
 from upframe.runtimes.make import open_runtime
 from upframe.runtimes.tiling import sessions
@@ -29,10 +30,10 @@ class Upscaler:
 
         with upframe.Upscaler(preset="fast") as upscaler:
             for frame in frames:
-                for picture in upscaler.push(frame):
-                    show(picture)
-            for picture in upscaler.flush():
-                show(picture)
+                for upscaled in upscaler.push(frame):
+                    show(upscaled)
+            for upscaled in upscaler.flush():
+                show(upscaled)
 
     Args:
         preset: ``fast``, ``balanced``, ``best`` or ``restore``.
@@ -84,10 +85,10 @@ class Upscaler:
             seed=seed,
         )
         length = longest_chunk(chosen.card, DEFAULT_CHUNK_LENGTH)
-        self._feeder = Feeder(length, chosen.card.context)
+        self._chunker = SceneChunker(length, chosen.card.context)
         self._wish = (scale, size, height)
-        self._stepper: Stepper | None = None
-        self._left: State = {}
+        self._driver: Driver[Frame] | None = None
+        self._convert: Converter | None = None
         self._shape: tuple[int, ...] = ()
         self._count = 0
         self._flushed = False
@@ -99,7 +100,7 @@ class Upscaler:
             frame: (H, W, 3) RGB, uint8 or uint16; all of one shape and type.
 
         Returns:
-            The pictures that are ready, of the output size and the same type.
+            The upscaled frames that are ready, of the output size and the same type.
 
         Raises:
             InputError: the frame is of another shape or type.
@@ -113,14 +114,14 @@ class Upscaler:
         whole: Pixels = frame.copy(order="C")
         item = Frame(whole, self._count, 1)
         self._count += 1
-        return [r.pixels for w in self._feeder.push(item) for r in self._run(w)]
+        return self._run(self._chunker.push(item))
 
     def flush(self) -> list[Pixels]:
-        """End of the frames; returns the pictures still owed."""
+        """End of the frames; returns the upscaled frames still owed."""
         if self._flushed:
             return []
         self._flushed = True
-        return [r.pixels for w in self._feeder.finish() for r in self._run(w)]
+        return self._run(self._chunker.finish())
 
     def __enter__(self) -> Upscaler:
         """The same object."""
@@ -134,7 +135,7 @@ class Upscaler:
     ) -> None:
         """Release the network."""
         self._flushed = True
-        self._stepper = None
+        self._driver = None
 
     def _check(self, frame: Pixels) -> None:
         if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
@@ -151,7 +152,7 @@ class Upscaler:
         shape = (*frame.shape, frame.dtype.itemsize)
         if not self._shape:
             self._shape = shape
-            self._stepper = self._make_stepper(frame)
+            self._open(frame)
         elif shape != self._shape:
             raise InputError(
                 f"Frame {self._count} is {frame.shape} {frame.dtype}, the first was "
@@ -159,7 +160,7 @@ class Upscaler:
                 "Make a new Upscaler where the size changes.",
             )
 
-    def _make_stepper(self, frame: Pixels) -> Stepper:
+    def _open(self, frame: Pixels) -> None:
         height, width = frame.shape[:2]
         card, runtime = self.card, self._runtime
         tile = choose_tile(width, height, card, self._budget)
@@ -176,21 +177,18 @@ class Upscaler:
             size=size,
             height_only=wished,
         )
-        return Stepper(
-            sessions(runtime, grid),
-            (target.height, target.width),
-            deep=frame.dtype == np.uint16,
-            alpha=False,
-            lookahead=card.lookahead,
+        self._driver = Driver(
+            sessions(runtime, grid), frame_to_float, lookahead=card.lookahead
+        )
+        self._convert = Converter(
+            (target.height, target.width), deep=frame.dtype == np.uint16, alpha=False
         )
 
-    def _run(self, work: Work) -> list[Result]:
-        assert self._stepper is not None
-        if isinstance(work, Begin):
-            self._stepper.begin(work, self._left)
+    def _run(self, events: list[Event[Frame]]) -> list[Pixels]:
+        if self._driver is None or self._convert is None:
             return []
-        if isinstance(work, Step):
-            return list(self._stepper.step(work))
-        results = list(self._stepper.end())
-        self._left = self._stepper.state()
-        return results
+        return [
+            self._convert(item).pixels
+            for item in self._driver.run(events)
+            if isinstance(item, Output)
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from upframe.engine.job import Job
+from upframe.engine.prepare import Job
 from upframe.planning.chunks import chunks_of
 from upframe.planning.scenes import ContentDetector
 

@@ -7,18 +7,9 @@ those of what users get, not of a separate research path.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import (
-    Callable,
-    Container,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +18,18 @@ import numpy as np
 from upframe.datasets.frames import Clip
 from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
+from upframe.engine.driver import Driver, Output
 from upframe.engine.models import Model, resolve_model, whole_segments
-from upframe.errors import InputError, RuntimeFailure, UsageError
+from upframe.errors import InputError, UsageError
 from upframe.evaluation.by_frame import curve, describe, lengthened
 from upframe.evaluation.clips import find_clips, missing_clips
 from upframe.evaluation.metrics import choose_metrics, left_out
 from upframe.evaluation.protocols import find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, mean
 from upframe.evaluation.web import compressed
-from upframe.planning.chunks import Chunk, chunks_of
+from upframe.planning.chunks import Chunker, Event
 from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
-from upframe.runtimes.base import ContinuedSession, FloatFrame, Runtime, State
+from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.make import choose_precision, open_runtime
 
 _KEPT = 32
@@ -204,7 +196,7 @@ def evaluate(
     precision = choose_precision(
         chosen.card, chosen.files, runtime=runtime, device=device, precision=precision
     )
-    runner = open_runtime(
+    opened = open_runtime(
         chosen.card,
         chosen.files,
         runtime=runtime,
@@ -213,31 +205,25 @@ def evaluate(
         keep_ratio=keep_ratio,
         precision=precision,
     )
-    scale = runner.card.scale
-    length = whole_segments(runner.card, chunk_frames)
-    scoring = Scoring(names, rules, scale, weights, phases)
+    runner = _Runner(opened, chunk_frames)
+    scoring = Scoring(names, rules, runner.scale, weights, phases)
     whole, made = clips, any(clip.low is None for clip in clips)
     if by_frame is not None:
         clips = lengthened(clips, by_frame, frames)
     run_frames = frames if by_frame is None else by_frame
-    clips = compressed(clips, rules.crfs, scale, run_frames)
-    timed = _Timed(runner)
-    timed.warm_up(clips[0].read(0, scale)[0])
-    total, longest = 0, 0
+    clips = compressed(clips, rules.crfs, runner.scale, run_frames)
+    runner.warm_up(clips[0].read(0, runner.scale)[0])
+    lengths = [min(run_frames or len(clip), len(clip)) for clip in clips]
     results = []
-    for clip in clips:
-        count = min(run_frames or len(clip), len(clip))
-        total, longest = total + count, max(longest, count)
+    for clip, count in zip(clips, lengths, strict=True):
         wanted = (count // 2,) if rules.frames == "middle" else range(count)
-        chunks = chunks_of((), count, length, runner.card.context)
-        outputs = chain.from_iterable(_outputs(clip, c, timed) for c in chunks)
-        result = _score_clip(clip, outputs, wanted, scoring.clip())
+        result = _score_clip(clip, runner.run(clip, count), wanted, scoring.clip())
         results.append(result)
         if progress is not None:
             progress(result)
     settings = [
-        rules.describe(scale, made=made),
-        f"{len(clips)} {rules.layout}, {total} frames through the model",
+        rules.describe(runner.scale, made=made),
+        f"{len(clips)} {rules.layout}, {sum(lengths)} frames through the model",
     ]
     if by_frame is not None:
         settings.append(describe(whole, by_frame, frames))
@@ -247,30 +233,20 @@ def evaluate(
         )
     if missing := missing_clips(whole, rules):
         settings.append(f"of the published set {', '.join(missing)} are missing")
-    context = runner.card.context
-    if context and longest > length:
+    if runner.context and max(lengths) > runner.length:
         settings.append(
-            f"in chunks of {length} frames that see {context} more on each side"
+            f"in chunks of {runner.length} frames that see {runner.context} more on "
+            "each side"
         )
-    if frames is not None:
-        settings.append(f"only the first {frames} frames of each clip")
-    if keep_ratio is not None:
-        settings.append(f"keep ratio {keep_ratio:g}")
-    if precision != "fp32":
-        settings.append(f"in {precision}")
-    for name in names:
-        lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
-        if lost:
-            settings.append(
-                f"{name} is not defined on {lost} frames, which are left out"
-            )
+    settings += _run_settings(frames, keep_ratio, precision)
+    settings += _undefined(names, results)
     return EvaluationReport(
         protocol=rules.name,
         model=chosen.card.name,
         settings="; ".join(settings),
         mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
-        ms_per_frame=1e3 * timed.seconds / total,
+        ms_per_frame=1e3 * runner.seconds / sum(lengths),
         definitions=scoring.definitions,
         by_frame={}
         if by_frame is None
@@ -278,90 +254,92 @@ def evaluate(
     )
 
 
+def _run_settings(
+    frames: int | None, keep_ratio: float | None, precision: str
+) -> list[str]:
+    settings = []
+    if frames is not None:
+        settings.append(f"only the first {frames} frames of each clip")
+    if keep_ratio is not None:
+        settings.append(f"keep ratio {keep_ratio:g}")
+    if precision != "fp32":
+        settings.append(f"in {precision}")
+    return settings
+
+
+def _undefined(names: Sequence[str], results: Sequence[ClipScore]) -> list[str]:
+    """Metrics that have no value on some frames."""
+    settings = []
+    for name in names:
+        lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
+        if lost:
+            settings.append(
+                f"{name} is not defined on {lost} frames, which are left out"
+            )
+    return settings
+
+
 def _finite(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-class _Timed:
-    """Sessions on 8-bit frames that know how long the model took."""
+class _Runner:
+    """A model that upscales the frames of clips and knows how long it took."""
 
-    def __init__(self, runner: Runtime) -> None:
-        self._runner = runner
-        self._session = runner.session()
-        self.scale = runner.card.scale
+    def __init__(self, runtime: Runtime, chunk_frames: int) -> None:
+        self._runtime = runtime
+        self.scale = runtime.card.scale
+        self.context = runtime.card.context
+        self.length = whole_segments(runtime.card, chunk_frames)
+        """Most core frames in a chunk."""
         self.seconds = 0.0
-        """Time inside the model."""
-
-    def begin(self, first: int, continues: bool) -> None:
-        """Start a session.
-
-        Args:
-            first: number of its first frame in the clip.
-            continues: whether it follows the one before.
-        """
-        left: State = {}
-        if continues and isinstance(self._session, ContinuedSession):
-            left = self._session.state()
-        self._session = self._runner.session()
-        if isinstance(self._session, ContinuedSession):
-            self._session.begin(first, left)
-
-    def push(self, low: Picture) -> list[Picture]:
-        """Give (h, w, 3), get what is ready, (s*h, s*w, 3)."""
-        frame = np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
-        return self._timed(lambda: self._session.push(frame))
-
-    def flush(self) -> list[Picture]:
-        """Get the rest."""
-        return self._timed(self._session.flush)
+        """Wall-clock time inside the model."""
 
     def warm_up(self, low: Picture) -> None:
         """Run two frames and forget them: the first run of a model prepares the others,
         and one frame has no motion."""
+        session = self._runtime.session()
         for _ in range(2):
-            self.push(low)
-        self.flush()
-        self.seconds = 0.0
+            session.push(_to_float(low))
+        session.flush()
 
-    def _timed(self, call: Callable[[], list[FloatFrame]]) -> list[Picture]:
-        begin = time.perf_counter()
-        outputs = call()
-        self.seconds += time.perf_counter() - begin
-        return [to_uint8(output) for output in outputs]
+    def run(
+        self, clip: Clip, count: int
+    ) -> Iterator[tuple[int, Picture, Picture | None]]:
+        """Number, result and ground truth of the first ``count`` frames, in order.
 
+        A model may keep back all frames of a chunk; their ground truth is then read
+        again rather than kept.
+        """
+        driver = self._driver(clip.name)
+        truths: dict[int, Picture | None] = {}
 
-def _outputs(
-    clip: Clip, chunk: Chunk, model: _Timed
-) -> Iterator[tuple[int, Picture, Picture | None]]:
-    """Number, result and ground truth of a chunk's frames, in order.
+        def events() -> Iterator[Event[Picture]]:
+            chunker: Chunker[Picture] = Chunker(self.length, self.context)
+            for number in range(count):
+                low, truth = clip.read(number, self.scale)
+                if len(truths) < _KEPT:
+                    truths[number] = truth
+                yield from chunker.push(low, cut=False)
+            yield from chunker.finish()
 
-    A model may keep back all frames of a chunk; their ground truth is then read again
-    rather than kept.
-    """
-    model.begin(chunk.context_start, continues=chunk.start > 0)
-    kept: dict[int, Picture | None] = {}
-    done = chunk.context_start
-    for number in range(chunk.context_start, chunk.context_stop + 1):
-        if number < chunk.context_stop:
-            low, truth = clip.read(number, model.scale)
-            if len(kept) < _KEPT:
-                kept[number] = truth
-            results = model.push(low)
-        else:
-            results = model.flush()
-        for result in results:
-            truth = kept.pop(done, None)
-            if chunk.start <= done < chunk.stop:
+        for output in driver.run(events()):
+            if isinstance(output, Output):
+                truth = truths.pop(output.number, None)
                 if truth is None and clip.high is not None:
-                    truth = clip.truth(done, model.scale)
-                yield done, result, truth
-            done += 1
-    if done != chunk.context_stop:
-        raise RuntimeFailure(
-            f"The model made {done - chunk.context_start} of "
-            f"{chunk.context_stop - chunk.context_start} frames of {clip.name}.",
-            "Report this with the name of the model.",
+                    truth = clip.truth(output.number, self.scale)
+                yield output.number, to_uint8(output.pixels), truth
+        self.seconds += driver.seconds
+
+    def _driver(self, source: str) -> Driver[Picture]:
+        card = self._runtime.card
+        return Driver(
+            self._runtime.session, _to_float, lookahead=card.lookahead, source=source
         )
+
+
+def _to_float(low: Picture) -> FloatFrame:
+    return np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
 
 
 def _score_clip(

@@ -17,12 +17,17 @@ later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+"""A frame: decoded pixels, or None where only numbers matter."""
 
 
 @dataclass(frozen=True)
-class Open:
+class Begin:
     """A chunk begins: start a session."""
 
     chunk: int
@@ -32,30 +37,32 @@ class Open:
     first: int
     """First frame that is fed."""
     continues: bool
-    """Whether it goes on with the scene of the chunk before."""
+    """Whether it continues the scene of the chunk before."""
 
 
 @dataclass(frozen=True)
-class Feed:
+class Step(Generic[T]):
     """Push a frame into the session of the open chunk."""
 
-    chunk: int
-    frame: int
+    number: int
     """Number of the frame in the video, counted from 0."""
+    frame: T
     core: bool
     """Whether the output is kept; False for context."""
 
 
 @dataclass(frozen=True)
-class Close:
-    """All frames of the chunk have been fed: flush the session."""
+class End:
+    """All frames of the chunk ``[start, stop)`` have been fed: flush the session."""
 
     chunk: int
+    start: int
+    """First core frame."""
     stop: int
     """One past the last core frame."""
 
 
-Event = Open | Feed | Close
+Event: TypeAlias = Begin | Step[T] | End
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,15 @@ class Chunk:
         return self.stop - self.start
 
 
-class Chunker:
-    """Turns a stream of "is this frame a cut?" into chunk events, one chunk at a time.
+class Chunker(Generic[T]):
+    """Turns a stream of frames and scene cuts into chunk events, one chunk at a time.
+
+    It keeps the frames that a later chunk may need as context, and no others.
 
     Args:
         max_length: largest number of core frames in a chunk, at least 1.
         context: frames that a chunk wants on each side of its core; with 0 every
-            frame is fed by the very push that announces it.
+            frame is fed by the very push that brings it.
 
     Raises:
         ValueError: ``max_length`` < 1 or ``context`` < 0.
@@ -105,36 +114,39 @@ class Chunker:
         """One past the last frame fed to the open chunk."""
         self._end = 0
         """Number of frames pushed so far."""
+        self._frames: deque[T] = deque(maxlen=self.history + 1)
 
     @property
     def history(self) -> int:
-        """Frames older than the newest that the caller must still be able to feed.
+        """Frames older than the newest that are kept.
 
-        A ``Feed`` returned by push ``n`` names a frame ``>= n - history``; one that
-        ``finish`` returns names a frame ``>= last - history``.
+        A ``Step`` of push ``n`` feeds a frame ``>= n - history``; one of ``finish``
+        feeds a frame ``>= last - history``.
         """
         return max(0, 2 * self._context - 1)
 
-    def push(self, cut: bool) -> list[Event]:
-        """Announce the next frame.
+    def push(self, frame: T, *, cut: bool) -> list[Event[T]]:
+        """Give the next frame.
 
         Args:
-            cut: whether this frame starts a new scene; of no effect for frame 0.
+            frame: the frame.
+            cut: whether it starts a new scene; of no effect for frame 0.
 
         Returns:
             What to do now, in order.
         """
         if self._finished:
             raise ValueError("push after finish")
-        events: list[Event] = []
+        events: list[Event[T]] = []
         if cut:
             self._end_scene(events)
+        self._frames.append(frame)
         self._end += 1
         self._advance(events, scene_over=False)
         return events
 
-    def finish(self) -> list[Event]:
-        """Announce the end of the video; may be called once.
+    def finish(self) -> list[Event[T]]:
+        """The video is over; may be called once.
 
         Returns:
             What to do now, in order; afterwards no chunk is open.
@@ -142,15 +154,15 @@ class Chunker:
         if self._finished:
             raise ValueError("finish called twice")
         self._finished = True
-        events: list[Event] = []
+        events: list[Event[T]] = []
         self._end_scene(events)
         return events
 
-    def _end_scene(self, events: list[Event]) -> None:
+    def _end_scene(self, events: list[Event[T]]) -> None:
         self._advance(events, scene_over=True)
         self._scene_start = self._start = self._end
 
-    def _advance(self, events: list[Event], *, scene_over: bool) -> None:
+    def _advance(self, events: list[Event[T]], *, scene_over: bool) -> None:
         """Feed all frames that exist; close and open chunks as far as is known."""
         while True:
             if not self._is_open:
@@ -160,16 +172,17 @@ class Chunker:
                 self._is_open = True
                 self._fed = max(self._scene_start, self._start - self._context)
                 goes_on = self._start > self._scene_start
-                events.append(Open(self._chunk, self._start, self._fed, goes_on))
+                events.append(Begin(self._chunk, self._start, self._fed, goes_on))
             core_stop = self._start + self._max_length
             while self._fed < min(self._end, core_stop + self._context):
                 core = self._start <= self._fed < core_stop
-                events.append(Feed(self._chunk, self._fed, core))
+                frame = self._frames[self._fed - self._end]
+                events.append(Step(self._fed, frame, core))
                 self._fed += 1
             if not scene_over and self._fed < core_stop + self._context:
                 return
             stop = min(core_stop, self._end)
-            events.append(Close(self._chunk, stop))
+            events.append(End(self._chunk, self._start, stop))
             self._is_open = False
             self._start = stop
 
@@ -191,25 +204,37 @@ def chunks_of(
     if n_frames < 0:
         raise ValueError(f"n_frames must not be negative, not {n_frames}")
     starts = frozenset(cuts)
-    chunker = Chunker(max_length, context)
+    chunker: Chunker[None] = Chunker(max_length, context)
+    events = [
+        event
+        for frame in range(n_frames)
+        for event in chunker.push(None, cut=frame in starts)
+    ]
     chunks: list[Chunk] = []
-    start = 0
     fed: list[int] = []
-
-    def take(events: list[Event]) -> None:
-        nonlocal start
-        for event in events:
-            if isinstance(event, Open):
-                start = event.start
-                fed.clear()
-            elif isinstance(event, Feed):
-                fed.append(event.frame)
-            else:
-                chunks.append(
-                    Chunk(event.chunk, start, event.stop, fed[0], fed[-1] + 1)
-                )
-
-    for frame in range(n_frames):
-        take(chunker.push(frame in starts))
-    take(chunker.finish())
+    for event in (*events, *chunker.finish()):
+        if isinstance(event, Step):
+            fed.append(event.number)
+        elif isinstance(event, End):
+            chunks.append(
+                Chunk(event.chunk, event.start, event.stop, fed[0], fed[-1] + 1)
+            )
+            fed.clear()
     return chunks
+
+
+def events_of(
+    chunk: Chunk, frames: Iterable[T], *, continues: bool
+) -> Iterator[Event[T]]:
+    """The events of one chunk whose frames are at hand, as ``Chunker`` makes them.
+
+    Args:
+        chunk: the chunk.
+        frames: the frames ``[context_start, context_stop)`` in order.
+        continues: whether it continues the scene of the chunk before.
+    """
+    yield Begin(chunk.index, chunk.start, chunk.context_start, continues)
+    numbers = range(chunk.context_start, chunk.context_stop)
+    for number, frame in zip(numbers, frames, strict=True):
+        yield Step(number, frame, chunk.start <= number < chunk.stop)
+    yield End(chunk.index, chunk.start, chunk.stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,27 +55,6 @@ class Session(Protocol):
     @property
     def computed(self) -> list[Marks] | None:
         """Marks of the outputs of the last push or flush; None for unmasked models."""
-        ...
-
-
-@runtime_checkable
-class ContinuedSession(Protocol):
-    """What `Session` has beyond `push` and `flush`; every session of upframe has it."""
-
-    def begin(self, first: int, state: State) -> None:
-        """See `Session`."""
-        ...
-
-    def push(self, frame: FloatFrame) -> list[FloatFrame]:
-        """See `Session`."""
-        ...
-
-    def flush(self) -> list[FloatFrame]:
-        """See `Session`."""
-        ...
-
-    def state(self) -> State:
-        """See `Session`."""
         ...
 
 

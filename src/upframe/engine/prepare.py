@@ -1,11 +1,8 @@
-"""One input to one output: prepare, plan, run, finish."""
+"""Before a run: open the source and decide everything."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
-import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,24 +10,15 @@ from typing import Any
 
 from upframe._version import __version__
 from upframe.engine.destination import Destination, destination
-from upframe.engine.executor import Executor, ProgressCallback
-from upframe.engine.journal import Journal, fingerprint_file
-from upframe.engine.masks import MaskPictures
 from upframe.engine.models import Model, longest_chunk, resolve_model, whole_segments
-from upframe.engine.options import Options, Report
-from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
-from upframe.engine.stepper import Feeder, Stepper
+from upframe.engine.options import Options
+from upframe.engine.store import Store, fingerprint_file
 from upframe.errors import UsageError
-from upframe.media.formats import (
-    IMAGE_SUFFIXES,
-    VideoFormat,
-    choose_format,
-)
+from upframe.media.formats import IMAGE_SUFFIXES, VideoFormat, choose_format
 from upframe.media.frames import Source, SourceInfo
 from upframe.media.images import ImageSource, is_image_collection
 from upframe.media.index import Extent, scan
-from upframe.media.mux import Window, rehearse
-from upframe.media.pipes import PipeEncoder
+from upframe.media.mux import rehearse
 from upframe.media.source import FileSource
 from upframe.media.standard import open_stdin
 from upframe.media.stills import is_still
@@ -39,29 +27,25 @@ from upframe.planning.plan import Source as PlanSource
 from upframe.planning.sizes import TargetSize, resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.base import Runtime
-from upframe.runtimes.devices import available_memory, peak_memory, usable_cores
+from upframe.runtimes.devices import available_memory, usable_cores
 from upframe.runtimes.make import (
     check_keep_ratio,
     check_seed,
     choose_precision,
     open_runtime,
 )
-from upframe.runtimes.tiling import sessions
 
 _SECONDS_PER_CHUNK = 20
 _CHUNK_LIMITS = (24, 480)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """An opened input with everything decided, ready to run.
-
-    Close it when it is not run; `run` closes it itself.
-    """
+    """An opened input with everything decided, ready to run; close it afterwards."""
 
     source: Source
     path: Path | None
-    """The input file, where there is one."""
+    """The input file or folder; None is standard input."""
     output: Destination
     model: Model
     options: Options
@@ -73,123 +57,41 @@ class Job:
         """Release the input."""
         self.source.close()
 
-    def run(self, progress: ProgressCallback | None = None) -> Report:
-        """Carry the plan out.
+    def open_runtime(self) -> Runtime:
+        """Load the model as the plan says."""
+        return open_runtime(
+            self.model.card,
+            self.model.files,
+            runtime=self.options.runtime,
+            device=self.options.device,
+            threads=self.options.threads,
+            keep_ratio=self.options.keep_ratio,
+            seed=self.options.seed,
+            precision=self.plan.precision,
+        )
+
+    def open_store(self) -> Store:
+        """The work folder of the job; made where it is not there.
 
         Raises:
-            UpframeError: see its tree; the message says what to do.
-            KeyboardInterrupt: Ctrl-C; finished chunks are kept for the next run.
+            ResumeError: an unfinished run was made from other input or options.
+            OutputError: the folder cannot be written, or another process holds it.
         """
-        try:
-            runtime = open_runtime(
-                self.model.card,
-                self.model.files,
-                runtime=self.options.runtime,
-                device=self.options.device,
-                threads=self.options.threads,
-                keep_ratio=self.options.keep_ratio,
-                seed=self.options.seed,
-                precision=self.plan.precision,
-            )
-            if self.output.kind == "pipe":
-                encoder = PipeEncoder(sys.stdout.buffer, self.format)
-                return self._execute(runtime, PipeSink(encoder), None, progress)
-            with contextlib.closing(self._journal()) as journal:
-                self._adopt(journal.settings)
-                sink = self._sink(journal)
-                report = self._execute(runtime, sink, journal, progress)
-                journal.remove()
-                return report
-        finally:
-            self.close()
-
-    def _execute(
-        self,
-        runtime: Runtime,
-        sink: Sink,
-        journal: Journal | None,
-        progress: ProgressCallback | None,
-    ) -> Report:
-        began = time.monotonic()
-        plan, info = self.plan, self.source.info
-        deep = self.format.deep if self.output.kind != "images" else info.depth > 8
-        alpha = info.alpha and (self.output.kind == "images" or self.format.alpha)
-        folder = self.options.mask_pictures
-        masks = None if folder is None else MaskPictures(Path(folder))
-        executor = Executor(
-            self.source,
-            Feeder(plan.chunk_length, plan.context),
-            Stepper(
-                sessions(runtime, plan.tiles),
-                (plan.height, plan.width),
-                deep=deep,
-                alpha=alpha,
-                lookahead=self.model.card.lookahead,
-                watch=masks,
-            ),
-            sink,
-            done=set(journal.done) if journal else (),
-            queue=plan.queue_length,
-            total=info.frames,
-            progress=progress,
-            states=journal.state if journal else None,
-        )
-        try:
-            counts = executor.run()
-        finally:
-            if masks is not None:
-                masks.close()
-        warnings = [*plan.warnings, *self.source.warnings, *self.format.warnings]
-        warnings += (
-            sink.finish()
-            if self.output.kind == "video"
-            else [
-                *sink.finish(),
-                *self._left_out(),
-            ]
-        )
-        seconds = time.monotonic() - began
-        resumed = journal.resumed if journal else 0
-        if resumed:
-            warnings.append(f"{resumed} frames were done in an earlier run.")
-        return Report(
-            output=str(self.output.path or "-"),
-            frames_in=counts.frames_in,
-            frames_out=counts.frames_out,
-            width=plan.width,
-            height=plan.height,
-            seconds=round(seconds, 3),
-            fps=round((counts.frames_out - resumed) / max(seconds, 1e-9), 3),
-            model=self.model.card.name,
-            runtime=runtime.name,
-            device=runtime.device,
-            precision=plan.precision,
-            peak_rss_mb=round(peak_memory() / 1e6, 1),
-            warnings=warnings,
-        )
-
-    def _left_out(self) -> list[str]:
-        """What pictures and pipes cannot hold of the source."""
-        info = self.source.info
-        lost = []
-        if info.companions:
-            kinds = ", ".join(sorted(set(info.companions)))
-            lost.append(f"Only the pictures are written; left out: {kinds}.")
-        if info.display_matrix is not None:
-            lost.append(
-                "The input is shown turned or mirrored by a rotation tag that the "
-                "output cannot hold: its pictures are as they were coded."
-            )
-        if self.output.kind == "images" and info.sar != 1:
-            lost.append(
-                "The input's pixel aspect ratio is "
-                f"{info.sar.numerator}:{info.sar.denominator}; pictures cannot say so "
-                "and look squeezed or stretched."
-            )
-        return lost
-
-    def _journal(self) -> Journal:
         assert self.output.path is not None
+        tiles = self.plan.tiles
+        settings = {
+            "chunk_length": self.plan.chunk_length,
+            "tile": [tiles.tile_width, tiles.tile_height],
+        }
+        return Store(
+            self.output.path,
+            self._fingerprint(),
+            settings,
+            fresh=self.options.fresh,
+        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """Everything that decides what the frames look like."""
         options, info = self.options, self.source.info
         fingerprint: dict[str, Any] = {
             "upframe": __version__,
@@ -208,18 +110,13 @@ class Job:
             "pixel format": self.format.pix_fmt,
             "encoder options": self.format.options,
         }
-        tiles = self.plan.tiles
-        settings = {
-            "chunk_length": self.plan.chunk_length,
-            "tile": [tiles.tile_width, tiles.tile_height],
-        }
         if options.keep_ratio is not None:
             fingerprint["keep ratio"] = options.keep_ratio
         if self.model.card.seeded:
             fingerprint["seed"] = options.seed or 0
         if options.chunk_frames:
             fingerprint["chunk frames"] = options.chunk_frames
-        return Journal(self.output.path, fingerprint, settings, fresh=options.fresh)
+        return fingerprint
 
     def _input_fingerprint(self) -> Any:
         if self.path is None:
@@ -229,11 +126,11 @@ class Job:
         assert isinstance(self.source, ImageSource)
         return self.source.fingerprint()
 
-    def _adopt(self, settings: dict[str, Any]) -> None:
-        """Go on with the chunks and tiles that an earlier run began with."""
+    def adopt(self, settings: dict[str, Any]) -> Job:
+        """The job with the chunks and tiles that an earlier run began with."""
         card, info = self.model.card, self.source.info
         tile_width, tile_height = settings["tile"]
-        self.plan = replace(
+        plan = replace(
             self.plan,
             chunk_length=settings["chunk_length"],
             tiles=plan_tiles(
@@ -245,38 +142,7 @@ class Job:
                 card.multiple,
             ),
         )
-
-    def _sink(self, journal: Journal) -> Sink:
-        output = self.output
-        assert output.path is not None
-        info = self.source.info
-        if self.output.kind == "images":
-            return ImageSink(
-                journal,
-                output.path,
-                output.suffix,
-                pattern=output.pattern,
-                deep=info.depth > 8,
-                alpha=info.alpha,
-            )
-        card = self.model.card
-        return VideoSink(
-            journal,
-            output.path,
-            self.format,
-            info,
-            source=self.path if self.path and self.path.is_file() else None,
-            window=self._window,
-            provenance=f"upscaled by upframe {__version__} with {card.name} "
-            f"from {info.width}x{info.height}",
-        )
-
-    def _window(self, first: int, stop: int) -> Window | None:
-        if self.options.start is None and self.options.duration is None:
-            return None
-        base = self.source.info.time_base
-        whole = self.options.duration is None
-        return Window(first * base, None if whole else stop * base)
+        return replace(self, plan=plan)
 
 
 def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
@@ -303,10 +169,10 @@ def prepare(src: str | Path, dst: str | Path | None, options: Options) -> Job:
         device=options.device,
         precision=options.precision,
     )
-    if options.mask_pictures is not None and not model.card.masked:
+    if options.mask_images is not None and not model.card.masked:
         raise UsageError(
             f"{model.card.name} has no masks to show.",
-            "Leave --mask-pictures out, or use a model with masks, such as MIA-VSR.",
+            "Leave --mask-images out, or use a model with masks, such as MIA-VSR.",
         )
     if str(src) != "-" and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(src)):
         raise UsageError(f"{src} is an address.", "Download it first; name a file.")

@@ -1,4 +1,4 @@
-"""The work folder of a run: what is done, and what it was done from.
+"""The store: the work folder of a run, with what is done and what it was done from.
 
 ::
 
@@ -7,12 +7,13 @@
         plan.json       fingerprint: input, options, weights; and the chunk length
         journal.jsonl   one line for each finished chunk, synced to disk
         chunk-000000.mkv, ...
-        chunk-000000.npz    what the last finished chunk leaves to the next, if anything
+        chunk-000000.npz    carried state of the last finished chunk, if any
 
 A chunk counts as done when its line is in the journal; its files were complete, synced
-and named before the line was written. Everything else in the folder is rubbish of a
-killed run and is overwritten. What a chunk leaves is thrown away once the next one is
-done; so where a chunk turns out to be damaged, those that lead to it are done again.
+and renamed into place before the line was written. Everything else in the folder is
+left over from a killed run and is overwritten. The carried state of a chunk is deleted
+once the next one is done; so where a chunk turns out to be damaged, those that lead to
+it are done again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ else:
 
 
 @dataclass(frozen=True)
-class Done:
+class ChunkRecord:
     """One finished chunk."""
 
     chunk: int
@@ -58,17 +59,17 @@ class Done:
     """Name in the work folder."""
     bytes: int
     sha256: str
-    """Of the file; empty for a folder of pictures."""
+    """Of the file; empty for a folder of images."""
     pts: tuple[int, ...]
     """Timestamps of its frames in the source's time base."""
     last_duration: int
     """Duration of its last frame in the same unit; 0 unknown."""
     state: str = ""
-    """SHA-256 of what it leaves to the next chunk; empty if that is nothing."""
+    """SHA-256 of its carried state; empty if there is none."""
 
 
 def fingerprint_file(path: Path) -> dict[str, Any]:
-    """What tells one input from another: size, time of change, ends of the content."""
+    """What distinguishes one input from another: size, mtime, ends of the content."""
     stat = path.stat()
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -92,14 +93,14 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-class Journal:
+class Store:
     """The work folder of one output; use it as a context manager.
 
     Args:
         output: the final file or folder.
         fingerprint: everything that decides what the frames look like.
         settings: choices to keep when resuming, such as the chunk length.
-        fresh: throw away an unfinished run instead of resuming it.
+        fresh: delete an unfinished run instead of resuming it.
 
     Raises:
         ResumeError: an unfinished run was made from other input or options.
@@ -117,7 +118,7 @@ class Journal:
         whole = output.absolute()
         self.folder = whole.parent / f".{whole.name}.upframe"
         self._output = output
-        self.done: dict[int, Done] = {}
+        self.done: dict[int, ChunkRecord] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lockfile = (self.folder / "lock").open("w")
@@ -151,12 +152,12 @@ class Journal:
             self._lockfile.close()
             raise
 
-    def record(self, done: Done, state: State | None = None) -> None:
-        """Note a finished chunk; on disk when this returns.
+    def record(self, done: ChunkRecord, state: State | None = None) -> None:
+        """Record a finished chunk; on disk when this returns.
 
         Args:
             done: the chunk.
-            state: what it leaves to the next one.
+            state: its carried state.
         """
         if state:
             path = self._state_path(done.chunk)
@@ -173,7 +174,7 @@ class Journal:
         self._state_path(done.chunk - 1).unlink(missing_ok=True)
 
     def state(self, chunk: int) -> State:
-        """What a finished chunk left to the next one."""
+        """Carried state of a finished chunk."""
         if not self.done[chunk].state:
             return {}
         with np.load(self._state_path(chunk), allow_pickle=False) as file:
@@ -183,14 +184,14 @@ class Journal:
         return self.folder / f"chunk-{chunk:06d}.npz"
 
     def close(self) -> None:
-        """Let go of the folder; it goes away when no chunk is done."""
+        """Release the folder; it is removed when no chunk is done."""
         self._log.close()
         if not self.done:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lockfile.close()
 
     def remove(self) -> None:
-        """The output is finished: remove the folder."""
+        """The output is finished: `close` removes the folder."""
         self.done.clear()
 
     def _clear(self) -> None:
@@ -242,15 +243,15 @@ class Journal:
         kept: dict[str, Any] = old["settings"]
         return kept
 
-    def _read_log(self) -> dict[int, Done]:
-        done: dict[int, Done] = {}
+    def _read_log(self) -> dict[int, ChunkRecord]:
+        done: dict[int, ChunkRecord] = {}
         try:
             lines = (self.folder / "journal.jsonl").read_text().splitlines()
         except FileNotFoundError:
             return done
         for line in lines:
             try:
-                entry = Done(**json.loads(line))
+                entry = ChunkRecord(**json.loads(line))
             except (json.JSONDecodeError, TypeError):
                 continue  # the line that was being written when the power went
             path = self.folder / entry.file
@@ -261,14 +262,14 @@ class Journal:
                 good = path.is_dir() and len(list(path.iterdir())) == len(entry.pts)
             if good:
                 pts = tuple(entry.pts)
-                done[entry.chunk] = Done(**{**asdict(entry), "pts": pts})
+                done[entry.chunk] = ChunkRecord(**{**asdict(entry), "pts": pts})
         for chunk in sorted(done, reverse=True):
             if chunk + 1 not in done and not self._has_state(done[chunk]):
                 del done[chunk]
         return done
 
-    def _has_state(self, done: Done) -> bool:
-        """Whether the next chunk can go on from there."""
+    def _has_state(self, done: ChunkRecord) -> bool:
+        """Whether the next chunk can continue from there."""
         path = self._state_path(done.chunk)
         return not done.state or (path.is_file() and sha256_of(path) == done.state)
 

@@ -1,8 +1,8 @@
 """Decode, run and encode, overlapping through bounded queues.
 
 The decoder and the encoder have a thread each; the network runs in the calling
-thread, so that Ctrl-C arrives there. Whichever of the three fails first stops the
-other two, and its error is the one that is raised.
+thread, so that Ctrl-C arrives there, and so do all progress callbacks. Whichever of the
+three fails first stops the other two, and its error is the one that is raised.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
 
 from upframe.engine.channel import Cancelled, Channel
+from upframe.engine.convert import Result
+from upframe.engine.driver import Done, Driver, Output, SceneChunker
 from upframe.engine.sinks import Sink
-from upframe.engine.stepper import Begin, End, Feeder, Result, Step, Stepper, Work
-from upframe.media.frames import Source
+from upframe.media.frames import Frame, Source
+from upframe.planning.chunks import Begin, End, Event
 from upframe.runtimes.base import State
 
 
@@ -51,7 +53,24 @@ class Counts:
     """Frames that start a new scene."""
 
 
-def give_way() -> None:
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs finished."""
+
+    done: Container[int] = ()
+    """Chunks that are passed over."""
+    state: Callable[[int], State] = lambda _: {}
+    """Carried state of a finished chunk."""
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """Frames of a chunk that an earlier run finished."""
+
+    frames: int
+
+
+def lower_thread_priority() -> None:
     """Let the network go first: this thread, and those it starts, get less priority.
 
     The network's threads wait for each other many times a frame; an encoder thread
@@ -63,46 +82,45 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-class Executor:
+class Pipeline:
     """Carries out one run.
 
     Args:
         source: where frames come from.
-        feeder: forms chunks.
-        stepper: runs the network.
-        sink: where pictures go.
-        done: chunks that are finished already and are passed over.
+        chunker: forms chunks.
+        driver: runs the network.
+        finish: turns an output into what the sink takes; runs in the calling thread.
+        sink: where finished frames go.
         queue: frames that may wait before and behind the network.
         total: frames expected; 0 unknown.
-        progress: called after each frame written.
-        states: what a finished chunk left to the next one; needed where chunks are
-            passed over.
+        progress: called in the calling thread as frames are written.
+        earlier: what earlier runs finished.
     """
 
     def __init__(
         self,
         source: Source,
-        feeder: Feeder,
-        stepper: Stepper,
+        chunker: SceneChunker,
+        driver: Driver[Frame],
+        finish: Callable[[Output[Frame]], Result],
         sink: Sink,
         *,
-        done: Container[int],
         queue: int,
-        total: int,
-        progress: ProgressCallback | None,
-        states: Callable[[int], State] | None = None,
+        total: int = 0,
+        progress: ProgressCallback | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
-        self._states = states
-        self._left: State = {}
-        self._source, self._feeder = source, feeder
-        self._stepper, self._sink = stepper, sink
-        self._done, self._total, self._progress = done, total, progress
-        self._work: Channel[Work] = Channel(queue)
-        self._results: Channel[Begin | Result | End] = Channel(queue)
+        self._source, self._chunker, self._driver = source, chunker, driver
+        self._finish, self._sink = finish, sink
+        self._earlier = earlier or Earlier()
+        self._total, self._progress = total, progress
+        self._events: Channel[Event[Frame] | _Passed] = Channel(queue)
+        self._results: Channel[Begin | Result | Done] = Channel(queue)
         self._error: BaseException | None = None
         self._lock = threading.Lock()
-        self._frames_in = self._passed = self._written = 0
-        self._started = 0.0
+        self._frames_in = self._passed = self._written = self._reported = 0
+        self._first_work: float | None = None
+        """When the first frame of this run reached the network."""
 
     def run(self) -> Counts:
         """Run to the end.
@@ -112,9 +130,9 @@ class Executor:
             KeyboardInterrupt: Ctrl-C; all threads have ended and the open chunk is
                 thrown away.
         """
-        self._started = time.monotonic()
+        started = time.monotonic()
         threads = [
-            threading.Thread(target=self._aside, args=(stage,), daemon=True)
+            threading.Thread(target=self._background, args=(stage,), daemon=True)
             for stage in (self._decode, self._encode)
         ]
         for thread in threads:
@@ -124,6 +142,9 @@ class Executor:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(timeout=0.2)
+                    self._report()
+            if self._error is None:
+                self._report()
         except BaseException as exc:
             self._fail(exc)
             for thread in threads:
@@ -136,15 +157,15 @@ class Executor:
         return Counts(
             self._frames_in,
             self._passed + self._written,
-            time.monotonic() - self._started,
-            tuple(self._feeder.cuts),
+            time.monotonic() - started,
+            tuple(self._chunker.cuts),
         )
 
     def _fail(self, exc: BaseException) -> None:
         with self._lock:
             if self._error is None:
                 self._error = exc
-        self._work.cancel()
+        self._events.cancel()
         self._results.cancel()
 
     def _guard(self, stage: Callable[[], None]) -> None:
@@ -157,65 +178,68 @@ class Executor:
         except BaseException as exc:
             self._fail(exc)
 
-    def _aside(self, stage: Callable[[], None]) -> None:
-        give_way()
+    def _background(self, stage: Callable[[], None]) -> None:
+        lower_thread_priority()
         self._guard(stage)
 
     def _decode(self) -> None:
         skip = False
 
-        def pass_on(work: Work) -> None:
+        def pass_on(event: Event[Frame]) -> None:
             nonlocal skip
-            if isinstance(work, Begin):
-                skip = work.chunk in self._done
+            if isinstance(event, Begin):
+                skip = event.chunk in self._earlier.done
             if not skip:
-                self._work.put(work)
-            elif isinstance(work, End):
-                self._passed += work.stop - work.start
-                self._report()
+                self._events.put(event)
+            elif isinstance(event, End):
+                self._events.put(_Passed(event.stop - event.start))
 
         for frame in self._source:
             self._frames_in += 1
-            for work in self._feeder.push(frame):
-                pass_on(work)
-        for work in self._feeder.finish():
-            pass_on(work)
-        self._work.close()
+            for event in self._chunker.push(frame):
+                pass_on(event)
+        for event in self._chunker.finish():
+            pass_on(event)
+        self._events.close()
 
     def _infer(self) -> None:
-        for work in self._work:
-            if isinstance(work, Begin):
-                self._results.put(work)
-                if self._states is not None and work.chunk - 1 in self._done:
-                    self._left = self._states(work.chunk - 1)
-                self._stepper.begin(work, self._left)
-            elif isinstance(work, Step):
-                for result in self._stepper.step(work):
-                    self._results.put(result)
-            else:
-                for result in self._stepper.end():
-                    self._results.put(result)
-                self._left = self._stepper.state()
-                self._results.put(replace(work, state=self._left))
+        for item in self._driver.run(self._due()):
+            self._results.put(self._finish(item) if isinstance(item, Output) else item)
+            self._report()
         self._results.close()
+
+    def _due(self) -> Iterator[Event[Frame]]:
+        """The events of chunks that are not finished."""
+        for event in self._events:
+            if isinstance(event, _Passed):
+                self._passed += event.frames
+                self._report()
+                continue
+            if isinstance(event, Begin) and event.chunk - 1 in self._earlier.done:
+                self._driver.carried = self._earlier.state(event.chunk - 1)
+            if self._first_work is None:
+                self._first_work = time.monotonic()
+            yield event
 
     def _encode(self) -> None:
         for item in self._results:
             if isinstance(item, Begin):
                 self._sink.begin(item.chunk, item.start)
-            elif isinstance(item, End):
+            elif isinstance(item, Done):
                 self._sink.end(item)
             else:
                 self._sink.write(item)
                 self._written += 1
-                self._report()
 
     def _report(self) -> None:
-        if self._progress is None:
-            return
-        seconds = time.monotonic() - self._started
-        fps = self._written / seconds if seconds > 0 else 0.0
+        """Call back if there is news; only the calling thread comes here."""
         done = self._passed + self._written
+        if self._progress is None or done == self._reported:
+            return
+        self._reported = done
+        now = time.monotonic()
+        seconds = now - (now if self._first_work is None else self._first_work)
+        fps = self._written / seconds if seconds > 0 else 0.0
         left = None
         if self._total and fps > 0:
             left = max(0, self._total - done) / fps

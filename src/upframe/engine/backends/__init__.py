@@ -1,0 +1,1 @@
+"""Where the chunks of a job are computed; every backend writes the same store."""

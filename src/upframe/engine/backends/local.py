@@ -1,0 +1,145 @@
+"""The local backend: one process, one pipeline that decodes, runs and encodes at once.
+
+It needs no survey: chunks are formed while the frames come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from upframe.engine.convert import Converter, Result, frame_to_float
+from upframe.engine.driver import Driver, Output, SceneChunker
+from upframe.engine.finish import Report, finish, lost_properties
+from upframe.engine.masks import MaskImages
+from upframe.engine.pipeline import Counts, Earlier, Pipeline, ProgressCallback
+from upframe.engine.prepare import Job
+from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
+from upframe.engine.store import Store
+from upframe.media.frames import Frame
+from upframe.media.pipes import PipeEncoder
+from upframe.runtimes.base import Runtime
+from upframe.runtimes.devices import peak_memory
+from upframe.runtimes.tiling import sessions
+
+
+def run(job: Job, progress: ProgressCallback | None = None) -> Report:
+    """Carry out a job and close it.
+
+    Args:
+        job: from `prepare`.
+        progress: called in this thread as frames are written.
+
+    Raises:
+        UpframeError: see its tree; the message says what to do.
+        KeyboardInterrupt: Ctrl-C; finished chunks are kept for the next run.
+    """
+    with contextlib.closing(job):
+        runtime = job.open_runtime()
+        began = time.monotonic()
+        if job.output.kind == "pipe":
+            encoder = PipeEncoder(sys.stdout.buffer, job.format)
+            counts = _compute(job, runtime, PipeSink(encoder), Earlier(), progress)
+            encoder.close()
+            return _report(job, runtime, counts, lost_properties(job), 0, began)
+        with contextlib.closing(job.open_store()) as store:
+            job = job.adopt(store.settings)
+            earlier = Earlier(set(store.done), store.state)
+            counts = _compute(job, runtime, _sink(job, store), earlier, progress)
+            warnings = finish(job, store)
+            store.remove()
+            return _report(job, runtime, counts, warnings, store.resumed, began)
+
+
+def make_driver(job: Job, runtime: Runtime) -> Driver[Frame]:
+    """The driver of a job's frames."""
+    return Driver(
+        sessions(runtime, job.plan.tiles),
+        frame_to_float,
+        lookahead=job.model.card.lookahead,
+        masks=job.options.mask_images is not None,
+        source=job.source.info.name,
+    )
+
+
+def make_converter(job: Job) -> Converter:
+    """What brings outputs of the model to the size and depth of the job's output."""
+    info, images = job.source.info, job.output.kind == "images"
+    return Converter(
+        (job.plan.height, job.plan.width),
+        deep=info.depth > 8 if images else job.format.deep,
+        alpha=info.alpha and (images or job.format.alpha),
+    )
+
+
+def _compute(
+    job: Job,
+    runtime: Runtime,
+    sink: Sink,
+    earlier: Earlier,
+    progress: ProgressCallback | None,
+) -> Counts:
+    with contextlib.ExitStack() as stack:
+        convert: Callable[[Output[Frame]], Result] = make_converter(job)
+        if job.options.mask_images is not None:
+            masks = stack.enter_context(
+                contextlib.closing(MaskImages(Path(job.options.mask_images)))
+            )
+            convert = masks.before(convert)
+        pipeline = Pipeline(
+            job.source,
+            SceneChunker(job.plan.chunk_length, job.plan.context),
+            make_driver(job, runtime),
+            convert,
+            sink,
+            queue=job.plan.queue_length,
+            total=job.source.info.frames,
+            progress=progress,
+            earlier=earlier,
+        )
+        return pipeline.run()
+
+
+def _sink(job: Job, store: Store) -> Sink:
+    if job.output.kind == "video":
+        return VideoSink(store, job.format)
+    info, output = job.source.info, job.output
+    return ImageSink(
+        store,
+        output.suffix,
+        pattern=output.pattern,
+        deep=info.depth > 8,
+        alpha=info.alpha,
+    )
+
+
+def _report(
+    job: Job,
+    runtime: Runtime,
+    counts: Counts,
+    warnings: list[str],
+    resumed: int,
+    began: float,
+) -> Report:
+    seconds = time.monotonic() - began
+    notes = [*job.plan.warnings, *job.source.warnings, *job.format.warnings, *warnings]
+    if resumed:
+        notes.append(f"{resumed} frames were done in an earlier run.")
+    return Report(
+        output=str(job.output.path or "-"),
+        frames_in=counts.frames_in,
+        frames_out=counts.frames_out,
+        width=job.plan.width,
+        height=job.plan.height,
+        seconds=round(seconds, 3),
+        fps=round((counts.frames_out - resumed) / max(seconds, 1e-9), 3),
+        model=job.model.card.name,
+        runtime=runtime.name,
+        device=runtime.device,
+        precision=job.plan.precision,
+        peak_rss_mb=round(peak_memory() / 1e6, 1),
+        warnings=notes,
+    )
