@@ -13,6 +13,9 @@ import csv
 import json
 from pathlib import Path
 
+from frame_curve import COUNT, DISTINCT, curve_file
+
+from upframe.evaluation.by_frame import marked
 from upframe.weights.card import ModelCard
 from upframe.weights.index import find_card
 
@@ -27,6 +30,8 @@ TITLES = {
     "ssim_y": ("SSIM-Y", ".4f"),
     "lpips": ("LPIPS, lower is better", ".4f"),
     "dists": ("DISTS, lower is better", ".4f"),
+    "checkerboard": ("checkerboard, dB, lower is better", ".1f"),
+    "false_texture": ("false texture, dB, at most 0", ".1f"),
     "ewarp": ("warping error, lower is better", ".2f"),
 }
 """Scores of cards, and how they are printed."""
@@ -144,6 +149,49 @@ def curve_section(card: ModelCard, curve: Path) -> list[str]:
     ]
 
 
+def frames_section(card: ModelCard, curve: Path) -> list[str]:
+    """Scores by frame number, for models that carry state from frame to frame."""
+    if card.lookahead is None and card.segment == 1:
+        return []
+    heading = ["## Score by frame number", ""]
+    if not curve.is_file():
+        return [
+            *heading,
+            f"Not measured yet: `python scripts/frame_curve.py {card.name}`.",
+            "",
+        ]
+    note, *lines = curve.read_text(encoding="utf-8").splitlines()
+    rows = {int(row["frame"]): row for row in csv.DictReader(lines)}
+    names = [name for name in rows[1] if name != "frame"]
+    numbers = marked({names[0]: [0.0] * max(rows)})
+    table = [
+        f"| frame | {' | '.join(_title(name) for name in names)} |",
+        f"| ---: |{' ---: |' * len(names)}",
+    ]
+    for number in numbers:
+        cells = " | ".join(_cell(name, rows[number][name]) for name in names)
+        table.append(f"| {number} | {cells} |")
+    return [
+        *heading,
+        f"{note.lstrip('# ')}. The same frame comes again after {2 * (DISTINCT - 1)}: "
+        f"frame {COUNT} shows what frame {COUNT - 4 * 2 * (DISTINCT - 1)} shows. All "
+        f"frames are in `{curve.relative_to(ROOT)}`.",
+        "",
+        *table,
+        "",
+    ]
+
+
+def _title(metric: str) -> str:
+    key = f"{metric}_y" if metric in ("psnr", "ssim") else metric
+    return TITLES[key][0].partition(", ")[0]
+
+
+def _cell(metric: str, value: str) -> str:
+    key = f"{metric}_y" if metric in ("psnr", "ssim") else metric
+    return f"{float(value):{TITLES[key][1]}}" if value else "–"
+
+
 def page(card: ModelCard, curve: Path) -> str:
     plain = not any(isinstance(v, dict) for v in card.config.values())
     config = ", ".join(f"{k} {v}" for k, v in card.config.items()) if plain else ""
@@ -175,6 +223,7 @@ def page(card: ModelCard, curve: Path) -> str:
         "The validation clips are four of DAVIS; neither they nor the test sets were "
         "trained on.",
         "",
+        *frames_section(card, curve_file(card.name)),
         "## What to expect",
         "",
         *expectation(card),

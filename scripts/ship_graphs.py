@@ -1,4 +1,4 @@
-"""Make the graphs of bundled networks of clips anew, in float and in int8.
+"""Make the graphs of bundled recurrent models again, in float and in int8.
 
     python scripts/ship_graphs.py mia-vsr-xs mia-vsr-s-real
 
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from shipping import FIDELITY, RESTORATION, entry, put
+from shipping import FIDELITY, OLD_RESTORATION, RESTORATION, entry, put
 
 from upframe.engine.models import Model
 from upframe.evaluation.evaluate import evaluate
@@ -34,7 +34,7 @@ def with_int8(
     network: MIAVSRLite,
     paths: Mapping[str, Path],
     folder: Path,
-    clips: Path,
+    data: Path,
 ) -> tuple[ModelCard, dict[str, Path]]:
     """Make graphs in int8 and measure them.
 
@@ -43,7 +43,7 @@ def with_int8(
         network: the model.
         paths: its files in float.
         folder: where the graphs are written.
-        clips: ``gt/<clip>/``, perhaps ``lq/<clip>/``: what to measure on.
+        data: folder with the validation clips, ``val_video``.
 
     Returns:
         The card with the graphs and their loss, and the graphs; where that is too
@@ -51,12 +51,13 @@ def with_int8(
     """
     made = export_recurrent(network, folder / f"{card.name}.int8.onnx", int8=True).files
     model = Model(card, {**paths, **made}, "")
+    decided = {RESTORATION.test_set, OLD_RESTORATION} & set(card.scores)
     scores = {}
     for precision in ("fp32", "int8"):
         report = evaluate(
             model=model,
-            data=clips,
-            protocol="vid4",
+            data=data / FIDELITY.test_set,
+            protocol="web" if decided else "vid4",
             metrics=["psnr"],
             runtime="onnx",
             device="cpu",
@@ -72,24 +73,16 @@ def with_int8(
     return card.model_copy(update={"files": files, "int8_loss": loss}), dict(made)
 
 
-def validation_clips(card: ModelCard, data: Path, real: Path) -> Path:
-    """The clips whose score decided about the weights of a card."""
-    decided = RESTORATION.test_set in card.scores
-    return real if decided else data / FIDELITY.test_set
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", help="names of bundled models")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--real", type=Path, default=Path("runs/val_real"))
     args = parser.parse_args()
     for name in args.models:
         card = find_card(name)
         tensors = {"safetensors": weight_files(card)["safetensors"]}
         network = load(name)
         assert isinstance(network, MIAVSRLite)
-        clips = validation_clips(card, args.data, args.real)
         with tempfile.TemporaryDirectory() as draft:
             folder = Path(draft)
             exact = export_recurrent(network, folder / f"{card.name}.onnx")
@@ -97,7 +90,7 @@ def main() -> None:
             files["safetensors"] = card.files["safetensors"]
             card = card.model_copy(update={"files": files, "int8_loss": None})
             card, made = with_int8(
-                card, network, {**exact.files, **tensors}, folder, clips
+                card, network, {**exact.files, **tensors}, folder, args.data
             )
             put(card, {**exact.files, **made})
 

@@ -5,13 +5,11 @@
 
 Puts the checkpoint into the recipe's network, asks that for the finished system
 (``shipped``), and rounds its weights to float16; everything else is done with the file
-as it ships. Scores it on clips under real degradation, which
-``scripts/degrade_clips.py`` makes, and refuses it if weights of the same name ship
-that have a lower LPIPS. Writes ``<name>.safetensors`` and the card ``<name>.json`` to
-``src/upframe/weights/files``.
-
-DISTS needs weights that ``scripts/make_dists_weights.py`` makes; without them give
-``--metrics psnr,ssim,lpips``.
+as it ships. Scores it on ordinary web video (the protocol ``web``), and refuses it if
+weights of the same name ship that have a lower DISTS or fewer artifacts above the
+limits of `shipping.RESTORATION`. Writes ``<name>.safetensors`` and the card
+``<name>.json`` to ``src/upframe/weights/files``. DISTS needs weights that
+``scripts/make_dists_weights.py`` makes.
 """
 
 from __future__ import annotations
@@ -24,12 +22,12 @@ from typing import Any
 import torch
 from shipping import (
     RESTORATION,
-    TestSet,
     entry,
     measure_memory,
     put,
     require_better,
     score,
+    web_sets,
 )
 from torch import Tensor
 
@@ -67,8 +65,7 @@ def main() -> None:
     parser.add_argument("--summary", required=True)
     parser.add_argument("--trained-on", required=True)
     parser.add_argument("--licence", default="Apache-2.0")
-    parser.add_argument("--real", type=Path, default=Path("runs/val_real"))
-    parser.add_argument("--metrics", default="psnr,ssim,lpips,dists")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--frames", type=int, help="of each clip that are scored")
     args = parser.parse_args()
 
@@ -81,9 +78,9 @@ def main() -> None:
         save_weights(tensors, state, config, system=system, half=True)
         paths = {"safetensors": tensors}
         card = describe_file(tensors)
-        test = TestSet("val_real", args.real, "vid4", tuple(args.metrics.split(",")))
-        scores = score(tensors, [test], args.frames)
-        require_better(name, scores, RESTORATION)
+        sets = web_sets(args.data)
+        scores = score(tensors, sets, args.frames)
+        require_better(name, scores, RESTORATION, sets, args.frames)
         card = card.model_copy(
             update={
                 "summary": args.summary,

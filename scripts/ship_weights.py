@@ -9,8 +9,9 @@ memory and work are measured. Networks of clips get graphs in int8, too, where t
 lose less than 0.05 dB.
 
 Weights for bicubic shrinking are judged by PSNR-Y on ``val_video``. Weights whose
-recipe has the degradation ``real`` are judged by LPIPS on ``--real``, which
-``scripts/degrade_clips.py`` makes.
+recipe has the degradation ``real`` or ``web`` are judged on the same clips by the
+protocol ``web``: by DISTS, and by limits on
+checkerboards and false texture (`shipping.RESTORATION`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from ship_graphs import validation_clips, with_int8
+from ship_graphs import with_int8
 from shipping import (
     FIDELITY,
     RESTORATION,
@@ -30,6 +31,7 @@ from shipping import (
     put,
     require_better,
     score,
+    web_sets,
 )
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -64,23 +66,20 @@ def main() -> None:
     parser.add_argument("--trained-on", required=True)
     parser.add_argument("--licence", default="Apache-2.0")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--real", type=Path, default=Path("runs/val_real"))
     args = parser.parse_args()
 
     recipe = load_recipe(args.recipe)
     name = recipe.name
-    real = recipe.data.degradation.name == "real"
-    judge = RESTORATION if real else FIDELITY
+    restores = recipe.data.degradation.name in ("real", "web")
+    judge = RESTORATION if restores else FIDELITY
     sets = [
         TestSet("val_video", args.data / "val_video", "vid4"),
         TestSet("set5", args.data / "sisr/Set5", "sisr"),
         TestSet("set14", args.data / "sisr/Set14", "sisr"),
         TestSet("vid4_calendar_city", args.data / "vid4", "vid4"),
     ]
-    if real:
-        sets = [
-            TestSet("val_real", args.real, "vid4", ("psnr", "ssim", "lpips", "ewarp"))
-        ]
+    if restores:
+        sets = web_sets(args.data)
     steps = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["step"]
     state = read_checkpoint(args.checkpoint).state
     config = describe_file(args.checkpoint).config
@@ -92,7 +91,7 @@ def main() -> None:
         exported = export(network, Path(draft) / f"{name}.onnx")
         paths = {**exported.files, "safetensors": tensors}
         scores = score(tensors, sets)
-        require_better(name, scores, judge)
+        require_better(name, scores, judge, sets)
         assert isinstance(network, DITN | MIAVSRLite)
         card = card.model_copy(
             update={
@@ -108,8 +107,7 @@ def main() -> None:
             }
         )
         if isinstance(network, MIAVSRLite):
-            clips = validation_clips(card, args.data, args.real)
-            card, made = with_int8(card, network, paths, Path(draft), clips)
+            card, made = with_int8(card, network, paths, Path(draft), args.data)
             paths |= made
         put(card, paths)
     print(f"{name}: step {steps}, differs from torch by {exported.difference:.1e}")

@@ -1,4 +1,4 @@
-"""What the scripts that ship weights share: scores, judgement, memory, files."""
+"""Shared by the scripts that ship weights: scores, judgement, memory, files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from upframe.evaluation.evaluate import evaluate
 from upframe.weights.card import ModelCard, WeightFile
@@ -26,6 +27,8 @@ class TestSet:
     folder: Path
     protocol: str
     metrics: tuple[str, ...] = ("psnr", "ssim")
+    frames: int | None = None
+    """Of each clip; None for all."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,43 @@ class Judgement:
     test_set: str
     score: str
     higher: bool
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Score to what it should not be above. Weights that are further above a limit than
+    those that ship are no better, whatever their score."""
 
-    def better(self, new: float, old: float) -> bool:
-        return new > old if self.higher else new < old
+    def better(self, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        """Whether scores on the test set are better than those of what ships."""
+        for name, limit in self.limits.items():
+            if max(0.0, new[name] - limit) > max(0.0, old[name] - limit):
+                return False
+        one, other = float(new[self.score]), float(old[self.score])
+        return one > other if self.higher else one < other
 
 
 FIDELITY = Judgement("val_video", "psnr_y", higher=True)
-RESTORATION = Judgement("val_real", "lpips", higher=False)
+RESTORATION = Judgement(
+    "web_val_video",
+    "dists",
+    higher=False,
+    limits={"checkerboard": 2.0, "false_texture": -6.0},
+)
+"""By DISTS, with limits on artifacts, so that no perceptual loss decides alone."""
+OLD_RESTORATION = "val_real"
+"""Test set of cards that were scored on the training's degradation."""
+
+
+def web_sets(data: Path) -> list[TestSet]:
+    """Ordinary web video: the validation clips, and two that nothing was chosen by.
+
+    Args:
+        data: folder with ``val_video`` and ``vid4``.
+    """
+    metrics = ("psnr", "lpips", "dists", "checkerboard", "false_texture")
+    return [
+        TestSet(RESTORATION.test_set, data / "val_video", "web", metrics, frames=5),
+        TestSet("web_vid4_calendar_city", data / "vid4", "web", metrics, frames=8),
+    ]
+
 
 # A process of its own, so that only the network is counted; as the engine does it.
 MEASURE = """
@@ -76,8 +109,16 @@ def entry(path: Path) -> WeightFile:
     )
 
 
-def score(weights: Path, sets: Iterable[TestSet], frames: int | None = None) -> Scores:
-    """Scores for the card: test set to metrics, with the bicubic baseline beside."""
+def score(
+    weights: Path | str, sets: Iterable[TestSet], frames: int | None = None
+) -> Scores:
+    """Scores for the card: test set to metrics, with the bicubic baseline beside.
+
+    Args:
+        weights: file or name of a model.
+        sets: what to score on.
+        frames: of each clip, instead of the sets' own numbers.
+    """
     scores: Scores = {}
     for test in sets:
         if not test.folder.is_dir():
@@ -89,7 +130,7 @@ def score(weights: Path, sets: Iterable[TestSet], frames: int | None = None) -> 
                 data=test.folder,
                 protocol=test.protocol,
                 metrics=test.metrics,
-                frames=frames,
+                frames=frames or test.frames,
             )
             for metric, value in report.mean.items():
                 channel = "_y" if metric in ("psnr", "ssim") else ""
@@ -104,14 +145,31 @@ def score(weights: Path, sets: Iterable[TestSet], frames: int | None = None) -> 
     return scores
 
 
-def require_better(name: str, scores: Scores, judge: Judgement) -> None:
-    """Stop where weights of this name ship already and are as good."""
+def require_better(
+    name: str,
+    scores: Scores,
+    judge: Judgement,
+    sets: Iterable[TestSet] = (),
+    frames: int | None = None,
+) -> None:
+    """Stop where weights of this name ship already and are as good.
+
+    Args:
+        name: of the model.
+        scores: of the new weights.
+        judge: what decides.
+        sets: the judge's test set is among them; what ships is scored on it where its
+            card has no such scores.
+        frames: as for :func:`score`.
+    """
     place = FILES / f"{name}.json"
     if not place.exists():
         return
-    old = json.loads(place.read_text())["scores"][judge.test_set]
-    new = float(str(scores[judge.test_set][judge.score]))
-    if not judge.better(new, old[judge.score]):
+    old = json.loads(place.read_text())["scores"].get(judge.test_set)
+    if old is None:
+        deciding = [test for test in sets if test.name == judge.test_set]
+        old = score(name, deciding, frames)[judge.test_set]
+    if not judge.better(scores[judge.test_set], old):
         raise SystemExit(f"no better than what ships: {old}; nothing changed")
 
 
