@@ -39,7 +39,7 @@ def restored(runtime: Runtime, low: Frames, core: slice) -> Frames:
     for frame in low:
         outputs += session.push((frame / np.float32(255)).astype(np.float32))
     outputs += session.flush()
-    return np.stack([to_uint8(picture) for picture in outputs[core]])
+    return np.stack([to_uint8(frame) for frame in outputs[core]])
 
 
 def opened(name: str, folder: Path, threads: int | None) -> Runtime:

@@ -2,21 +2,20 @@
 
     python -m benchmarks.lite_sparsity [--model mia-vsr-xs] [--size 180x144]
                                        [--rounds 8] [--threads 2] [--torch]
-                                       [--clock processor] [--data DIR]
+                                       [--clock cpu] [--data DIR]
 
 Time: sessions of ONNX Runtime with keep ratios, in float and in int8, and of torch if
 asked, get the same frames one by one; each round gives every session one frame. The
 moving clip slides over a texture by a pixel a frame; in ``corner`` a sixteenth of the
-picture moves. The median of the time per frame, and how much faster it is than
-computing everything in the same runtime and precision; the frames until a scene comes
-to rest are not counted. On a shared machine only the ratios mean
-anything, and on a crowded one only those of the processor's time with one thread.
+frame moves. Prints the median time per frame, and how much faster it is than computing
+everything in the same runtime and precision; the frames until a scene is static are not
+counted. On a shared machine only the ratios mean anything, and on a busy one only those
+of CPU time with one thread.
 
-Scenes that stand still: ``--rounds`` frames of a still picture and of one whose corner
-moves, at the default keep ratio, in both precisions; the PSNR of each frame to what the
-same network gives when it computes everything, in dB of all channels, the lowest; and
-the time of the whole scene, its first frames too. The picture is the first one of
-``--data``, else the texture.
+Static scenes: ``--rounds`` frames of one image and of one whose corner moves, at the
+default keep ratio, in both precisions. Prints the lowest PSNR of a frame to the same
+network computing everything, in dB of all channels, and the time of the whole scene
+with its first frames. The image is the first frame of ``--data``, else the texture.
 
 With ``--data``, a folder with ``gt/<clip>/``: PSNR-Y of its clips in both precisions,
 and what a keep ratio and int8 lose of it against computing everything in float.
@@ -98,7 +97,7 @@ def clips(frames: int, width: int, height: int) -> dict[str, Clip]:
 
 
 def scenes(wide: NDArray[np.float32], frames: int, width: int) -> dict[str, Clip]:
-    """A picture (h, more than width, 3) that stands still, and whose corner moves."""
+    """Of an image (h, more than width, 3): a static scene, and one whose corner moves."""
     height = wide.shape[0] // 4
     still = np.repeat(wide[None, :, :width], frames, axis=0)
     corner = still.copy()
@@ -131,16 +130,16 @@ def compare(
 ) -> dict[str, float]:
     """What the default gives and takes on a scene, against computing everything."""
     spent = [0.0, 0.0]
-    pictures: list[list[NDArray[np.float32]]] = [[], []]
+    outputs: list[list[NDArray[np.float32]]] = [[], []]
     for frame in [*clip, None]:
         for i, session in enumerate((whole, default)):
             began = clock()
             made = session.flush() if frame is None else session.push(frame)
             spent[i] += clock() - began
-            pictures[i] += made
+            outputs[i] += made
     errors = [
         float(np.square(one - other).mean())
-        for one, other in zip(*pictures, strict=True)
+        for one, other in zip(*outputs, strict=True)
     ]
     return {
         "frames": len(clip),
@@ -149,7 +148,7 @@ def compare(
     }
 
 
-def first_picture(data: Path) -> NDArray[np.float32]:
+def first_frame(data: Path) -> NDArray[np.float32]:
     """(h, w, 3): the first frame of a folder's first clip, shrunk."""
     path = min(p for p in (data / "gt").glob("*/*") if p.is_file())
     small = imresize(read_picture(path) / 255, scale=1 / 4).clip(0, 1)
@@ -186,10 +185,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--torch", action="store_true")
-    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--data", type=Path)
     arguments = parser.parse_args()
-    clock = time.process_time if arguments.clock == "processor" else time.perf_counter
+    clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
     width, height = parse_wh(arguments.size)
     model = resolve_model("balanced", arguments.model)
     cases = {k: c for k, c in CASES.items() if arguments.torch or c.runtime == "onnx"}
@@ -223,7 +222,7 @@ def main() -> None:
         if arguments.data is None:
             still = clips(arguments.rounds, width, height)
         else:
-            wide = first_picture(arguments.data)
+            wide = first_frame(arguments.data)
             still = scenes(wide, arguments.rounds, wide.shape[1] * 3 // 4)
         stands = {
             f"{precision}, {title}": compare(

@@ -4,13 +4,13 @@
         [--recipe recipes/ditn-s.yaml --recipe recipes/mia-vsr-xs.yaml]
         [--workers 0 --workers 1 --workers 2] [--steps 20] [--clips 60]
 
-First, what a core makes: clips per second of processor time for each source and
+First, what a core makes: clips per second of CPU time for each source and
 degradation, so it holds on a busy machine too. Then, for each recipe, what a run sees:
 samples per second by the clock with so many worker processes, the time of a step whose
 batch is at hand, and the share of its time for which a run waits for batches. Caches
 are built first, the start of the workers is not counted. ``steps_per_s_fed`` is how
 many steps a device could do before it starved; ``batch_cpu_ms`` and ``step_cpu_ms``
-are processor time, which others on the machine change little.
+are CPU time, which others on the machine change little.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _run(recipe: Recipe, workers: list[int], steps: int) -> dict[str, object]:
 
 
 def _median(call: Callable[[], object], count: int) -> tuple[float, float]:
-    """Milliseconds of a call by the clock and of processor time; the first of the calls
+    """Milliseconds of a call by the clock and of CPU time; the first of the calls
     does not count."""
     walls, cpus = [], []
     for _ in range(1 + count):

@@ -7,7 +7,7 @@ move. Dense is the fastest way to compute every token of every frame (``use_mask
 off). Each path runs the clip and its first two frames, in turns; the difference is the
 time of further frames, for which a frame before is remembered: in a clip, each of the
 four branches computes the first frame that it visits whole. A ratio is taken within
-each round; the table has the median of the rounds, by the clock and by the processor
+each round; the table has the median of the rounds, by the clock and by CPU time
 time of all threads, which a machine shared with others disturbs less. Prints JSON.
 
 Weights are random: no flow, and masks whose score is the amount of change, with the
@@ -68,9 +68,9 @@ def network(embed: int, depths: list[int], heads: int, mid: int) -> MIAVSR:
 def moving(frames: int, h: int, w: int) -> Tensor:
     """A texture that slides by a pixel per frame, with a still left half."""
     torch.manual_seed(1)
-    picture = torch.rand(3, h, w + frames)
-    clip = torch.stack([picture[..., i : i + w] for i in range(frames)])
-    clip[..., : w // 2] = picture[..., : w // 2]
+    image = torch.rand(3, h, w + frames)
+    clip = torch.stack([image[..., i : i + w] for i in range(frames)])
+    clip[..., : w // 2] = image[..., : w // 2]
     return clip[None]
 
 
@@ -117,7 +117,7 @@ def main() -> None:
         Case("keep 1.0", True, 1.0, clip),
         Case("keep 0.5", True, 0.5, clip),
         Case("keep 0.1", True, 0.1, clip),
-        Case("threshold, half of the picture still", True, None, clip),
+        Case("threshold, half of the image still", True, None, clip),
         Case("threshold, still scene", True, None, still),
     ]
     whole: dict[str, list[Spent]] = {case.name: [] for case in cases}

@@ -1,4 +1,4 @@
-"""Time per frame of models on one picture size, taken in turns in one run.
+"""Time per frame of models on one frame size, taken in turns in one run.
 
     python benchmarks/speed.py [--model ditn-s --model bicubic] [--size 180x144]
                                [--threads 2] [--rounds 15]

@@ -50,7 +50,7 @@ def compare(
     """Measure contenders against each other.
 
     Args:
-        contenders: who takes part, if it is there.
+        contenders: to compare, those that are there.
         data: folder with ``gt/<clip>/*.png`` and maybe ``lq``.
         metrics: those that have their weights are computed.
         frames: of each clip that are scored.
@@ -83,7 +83,7 @@ def compare(
         print(f"left out: {name}: {why}", flush=True)
     there = [one for one in there if one.name in qualities]
     if not there:
-        raise UpframeError("Nobody takes part.", "See what is left out.")
+        raise UpframeError("There is no model to compare.", "See what is left out.")
     session = clips[0].frames()[:timed]
     costs = measure(there, session, threads, rounds)
     height, width = session[0].shape[:2]

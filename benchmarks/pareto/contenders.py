@@ -141,14 +141,14 @@ def choose(names: Sequence[str]) -> list[Contender]:
     for name in names:
         if name not in known:
             raise WeightsError(
-                f"Nothing called {name!r} takes part.",
+                f"There is no model {name!r} in this comparison.",
                 f"There are: {', '.join(known)}.",
             )
     return [known[name] for name in names] if names else list(known.values())
 
 
 def named_files(given: Sequence[str]) -> dict[str, str]:
-    """Name to file, from what an option that is given as ``NAME=FILE`` says.
+    """Name to file, from options that are given as ``NAME=FILE``.
 
     Raises:
         UsageError: one of them has no file.

@@ -35,14 +35,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class About:
-    """What a process says once it has opened its contender."""
+    """What a process reports once it has opened its contender."""
 
     runtime: str
     parameters: int
 
 
 class Worker:
-    """A process that opens a contender and runs sessions when it is told to.
+    """A process that opens a contender and runs sessions on request.
 
     Raises:
         RuntimeFailure: from any call, when the contender fails or its process ends.
@@ -135,12 +135,12 @@ def measure(
         )
         return [
             Cost(
-                said.runtime,
-                said.parameters,
+                reported.runtime,
+                reported.parameters,
                 ms_per_frame=total / len(clip) * 1e3,
                 peak_mb=worker.peak() / 1e6,
             )
-            for said, total, worker in zip(about, seconds, workers, strict=True)
+            for reported, total, worker in zip(about, seconds, workers, strict=True)
         ]
 
 

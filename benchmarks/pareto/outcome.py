@@ -45,7 +45,7 @@ class Outcome:
     """Everything that decides the numbers."""
     entries: Sequence[Entry]
     missing: Mapping[str, str]
-    """Contender or metric to why it did not take part."""
+    """Contender or metric to why it was left out."""
     metrics: Sequence[str]
     """That were asked for, in the order of the table."""
 

@@ -1,4 +1,4 @@
-"""The picture of a comparison: quality over time."""
+"""The plot of a comparison: quality over time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def draw(outcome: Outcome, file: Path) -> None:
-    """The picture: time on a logarithmic axis, PSNR above it.
+    """The plot: time on a logarithmic axis, PSNR above it.
 
     Args:
         outcome: with at least one entry.

@@ -1,4 +1,4 @@
-"""The same crop of many pictures side by side, each with its name below."""
+"""The same crop of many frames side by side, each with its name below."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _GAP = 6
 _PAPER, _INK = "white", "#20252a"
 
 
-def crop(picture: Picture, side: int) -> Picture:
-    """The middle of a picture (H, W, 3), at most ``side`` pixels long and wide."""
-    top, left = (max(0, (length - side) // 2) for length in picture.shape[:2])
-    return picture[top : top + side, left : left + side]
+def crop(frame: Picture, side: int) -> Picture:
+    """The middle of a frame (H, W, 3), at most ``side`` pixels long and wide."""
+    top, left = (max(0, (length - side) // 2) for length in frame.shape[:2])
+    return frame[top : top + side, left : left + side]
 
 
-def enlarge(picture: Picture, scale: int) -> Picture:
-    """Every pixel as a square: a picture as small as it is."""
-    return np.repeat(np.repeat(picture, scale, axis=0), scale, axis=1)
+def enlarge(frame: Picture, scale: int) -> Picture:
+    """Every pixel as a square, without interpolation."""
+    return np.repeat(np.repeat(frame, scale, axis=0), scale, axis=1)
 
 
 def contact_sheet(
     panels: Sequence[tuple[str, Picture]], side: int, columns: int = 4
 ) -> Image.Image:
-    """Crops of pictures of one size, in rows.
+    """Crops of frames of one size, in rows.
 
     Args:
-        panels: names and pictures (H, W, 3).
+        panels: names and frames (H, W, 3).
         side: of the crops from their middle, in pixels.
         columns: crops in a row.
     """
-    crops = [crop(picture, side) for _, picture in panels]
+    crops = [crop(frame, side) for _, frame in panels]
     height, width = crops[0].shape[:2]
     across = min(columns, len(crops))
     rows = -(-len(crops) // across)

@@ -63,7 +63,7 @@ def tokens(grid: Grid, heads: int, device: str, dtype: torch.dtype) -> list[Tens
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """Of the processor, which others on the machine disturb less; of the clock on a
+    """CPU time, which others on the machine disturb less; of the clock on a
     GPU."""
     if device == "cpu":
         began = time.process_time()

@@ -1,1 +1,1 @@
-"""All six systems on the same clips: one table and one picture."""
+"""All six systems on the same clips: one table and one contact sheet."""

@@ -66,7 +66,7 @@ def test_each_protocol_has_the_metrics_that_apply() -> None:
         assert choose_metrics(rules, fitting) == tuple(fitting)
     assert choose_metrics(find_protocol("vid4"), None) == ("psnr", "ssim")
     assert choose_metrics(find_protocol("real"), None) == ()
-    with pytest.raises(UsageError, match=r"single pictures, and tof needs clips"):
+    with pytest.raises(UsageError, match=r"single images, and tof needs clips"):
         choose_metrics(find_protocol("vimeo90k"), ["psnr", "tof"])
 
 

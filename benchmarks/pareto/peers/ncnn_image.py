@@ -52,5 +52,5 @@ class NcnnRuntime(LoadedModel):
         failed, output = extractor.extract("output")
         if failed:
             raise RuntimeFailure(f"ncnn failed on {self.card.name}.", "Fetch it again.")
-        picture = np.array(output).transpose(1, 2, 0)
-        return np.ascontiguousarray(picture.clip(0, 1))
+        image = np.array(output).transpose(1, 2, 0)
+        return np.ascontiguousarray(image.clip(0, 1))

@@ -33,7 +33,7 @@ from upframe.runtimes.make import check_keep_ratio, choose_precision, open_runti
 ROUNDS = 5
 """Sessions of each model that count."""
 _PAN = 1.5
-"""Pixels that the picture moves from frame to frame."""
+"""Pixels that the image moves from frame to frame."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Cost:
     params_m: float
     """Millions of trained values; 0 for resampling."""
     gflops_per_frame: float | None
-    """As its card says, multiply-adds times two, if nothing is skipped; None where it
+    """As on its card, multiply-adds times two, if nothing is skipped; None where it
     does not."""
     ms_per_frame: float
     peak_rss_mb: float
@@ -144,7 +144,7 @@ def bench(
         keep_ratios: masked models are measured at each of them, 0 to 1; none for their
             own masks.
         rounds: sessions of each that count.
-        progress: is told what goes on, one line each.
+        progress: is called with one line for each step.
 
     Returns:
         One for each model and keep ratio, in their order.
@@ -261,13 +261,13 @@ def peak_of_process(command: Sequence[str]) -> float:
         That in 10^6 bytes.
 
     Raises:
-        RuntimeFailure: it fails; the message is what it said last.
+        RuntimeFailure: it fails; the message is the last line that it printed.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RuntimeFailure(
-            f"Measuring memory failed: {said[-1]}", "Run one model at a time."
+            f"Measuring memory failed: {lines[-1]}", "Run one model at a time."
         )
     return int(done.stdout.split()[-1]) / 1e6
 

@@ -142,5 +142,5 @@ def _middle(frames: torch.Tensor, side: int | None) -> torch.Tensor:
 def _read(clip: Clip, most: int, scale: int) -> torch.Tensor:
     """(1, T, 3, h, w) in [0, 1]."""
     count = min(most, len(clip))
-    pictures = np.stack([clip.read(i, scale)[0] for i in range(count)])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)[None].float() / 255
+    frames = np.stack([clip.read(i, scale)[0] for i in range(count)])
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255

@@ -148,7 +148,7 @@ def choose_metrics(
         reason = (
             f"has no ground truth for {wrong[0].name}"
             if wrong[0].needs_truth and not rules.has_truth
-            else f"scores single pictures, and {wrong[0].name} needs clips"
+            else f"scores single images, and {wrong[0].name} needs clips"
         )
         raise UsageError(
             f"The protocol {rules.name} {reason}.",

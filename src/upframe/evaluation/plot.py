@@ -1,4 +1,4 @@
-"""Scores of every frame as a picture."""
+"""Scores of every frame as a plot."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ except ImportError as error:
 _NAMED = 10
 """Clips that get a colour and a name; more share grey."""
 _TICKS = 30
-"""Pictures whose names fit below the axis."""
+"""Images whose names fit below the axis."""
 
 
 def write_plot(report: EvaluationReport, path: Path) -> bool:
     """Draw one diagram for each metric: a line for each clip, or, where clips have one
-    scored frame or are single pictures, one line through all of them.
+    scored frame or are single images, one line through all of them.
 
     Args:
         report: the scores.
@@ -86,5 +86,5 @@ def _through_clips(axes: Axes, report: EvaluationReport, name: str) -> None:
 
 
 def _finite(scores: list[float] | tuple[float, ...]) -> list[float]:
-    """Infinite scores, as the PSNR of equal pictures, are gaps."""
+    """Infinite scores, as the PSNR of equal images, are gaps."""
     return [s if math.isfinite(s) else math.nan for s in scores]

@@ -1,6 +1,6 @@
 """What each protocol of the field does, as data.
 
-Common to all: pictures are RGB, rounded to 8 bits before the network and after it;
+Common to all: images are RGB, rounded to 8 bits before the network and after it;
 where the low-resolution frames are not given they are made by the "BI" degradation,
 MATLAB's antialiased bicubic ``imresize`` in double precision, after the ground truth
 has been cropped to a multiple of the scale.
@@ -18,13 +18,13 @@ from upframe.errors import UsageError
 
 @dataclass(frozen=True)
 class Protocol:
-    """How pictures are found, compared and averaged."""
+    """How images are found, compared and averaged."""
 
     name: str
     source: str
     """Where the rules are from, and which published numbers they reproduce."""
     layout: Literal["pictures", "clips"] = "clips"
-    """The data folder holds pictures, each for itself, or ``gt`` and ``lq``."""
+    """The data folder holds images, each scored by itself, or ``gt`` and ``lq``."""
     channel: Literal["y", "rgb"] = "y"
     """``y``: BT.601 studio range, not rounded; ``rgb``: all three together."""
     crop: Literal["none", "scale"] = "none"
@@ -59,7 +59,7 @@ class Protocol:
             return f"{self.name}: real input, x{scale}, no ground truth to compare with"
         channel = "Y of BT.601 (16..235)" if self.channel == "y" else "RGB"
         mean = {
-            "pictures": "mean over pictures",
+            "pictures": "mean over images",
             "clips": "mean over frames of a clip, then over clips",
         }[self.layout]
         if self.frames == "middle":

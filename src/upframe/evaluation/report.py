@@ -75,7 +75,7 @@ def to_json(report: EvaluationReport) -> dict[str, Any]:
 
 def to_markdown(report: EvaluationReport, plot: str | None = None) -> str:
     """A table of all clips and the mean, and below it what the numbers are; ``plot`` is
-    the path of a picture to show."""
+    the path of an image to show."""
     names = list(report.mean)
     total = sum(clip.frames for clip in report.clips)
     rows = [

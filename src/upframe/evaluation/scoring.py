@@ -134,7 +134,7 @@ class Scoring:
         return self._dists
 
     def clip(self) -> ClipScoring:
-        """Scores of one clip or picture."""
+        """Scores of one clip or image."""
         return ClipScoring(self)
 
 

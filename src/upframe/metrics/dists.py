@@ -1,8 +1,8 @@
-"""DISTS: structure and texture of two pictures, compared in the features of VGG16.
+"""DISTS: structure and texture of two images, compared in the features of VGG16.
 
 Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity" (IEEE
 TPAMI 2020). The layers are written anew from the paper; the order of the weights is
-that of the authors' release (MIT). Pictures are not resized first, as in their package;
+that of the authors' release (MIT). Images are not resized first, as in their package;
 some papers shrink the shorter side to 256 pixels, which gives other numbers. The
 weights are read from a file that ``scripts/make_dists_weights.py`` makes. Importing
 this module needs torch.
@@ -60,7 +60,7 @@ class VGGStages(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The picture and five maps.
+        """The image and five maps.
 
         Args:
             x: (B, 3, h, w) RGB in [0, 1].
@@ -100,9 +100,9 @@ class VGGStages(nn.Module):
 
 
 class DISTS(NetworkMetric[VGGStages]):
-    """The metric: 0 for equal pictures, larger is worse, seldom above 0.6.
+    """The metric: 0 for equal images, larger is worse, seldom above 0.6.
 
-    Its features are the picture itself and five of (1, C, h, w), 210 MB for 720x576.
+    Its features are the image itself and five of (1, C, h, w), 210 MB for 720x576.
     """
 
     NAME = "DISTS"
@@ -110,15 +110,15 @@ class DISTS(NetworkMetric[VGGStages]):
     ADVICE = "Make the file with scripts/make_dists_weights.py."
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-        """Between the features of two pictures.
+        """Between the features of two images.
 
         Raises:
-            ValueError: if the pictures differ in size.
+            ValueError: if the images differ in size.
         """
         if a[0].shape != b[0].shape:
-            raise ValueError("two pictures differ in size")
+            raise ValueError("two images differ in size")
         with torch.inference_mode():
-            # rounding takes equal pictures just below zero
+            # rounding takes equal images just below zero
             return max(0.0, float(self._network.compare(a, b)))
 
     @staticmethod

@@ -1,6 +1,6 @@
-"""PSNR and SSIM on 8-bit pictures.
+"""PSNR and SSIM on 8-bit images.
 
-The conventions are those of published tables: pictures are rounded to 8 bits first;
+The conventions are those of published tables: images are rounded to 8 bits first;
 "Y" is the studio-range luma of BT.601 and is not rounded again; a border is cropped on
 each side.
 """
@@ -16,29 +16,29 @@ Floats = NDArray[np.float64]
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255.0
 
 
-def luma(picture: NDArray[np.uint8]) -> Floats:
+def luma(image: NDArray[np.uint8]) -> Floats:
     """Studio-range luma of BT.601: 16 + 65.481 R + 128.553 G + 24.966 B.
 
     Args:
-        picture: (..., 3) RGB, 0..255.
+        image: (..., 3) RGB, 0..255.
 
     Returns:
         (...) in 16..235, not rounded.
     """
-    out: Floats = picture.astype(np.float64) @ _LUMA + 16.0
+    out: Floats = image.astype(np.float64) @ _LUMA + 16.0
     return out
 
 
-def _prepare(picture: NDArray[np.uint8], channel: str, crop: int) -> Floats:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"expected (H, W, 3) uint8, got {picture.shape}")
-    height, width = picture.shape[:2]
+def _prepare(image: NDArray[np.uint8], channel: str, crop: int) -> Floats:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected (H, W, 3) uint8, got {image.shape}")
+    height, width = image.shape[:2]
     if min(height, width) <= 2 * crop:
         raise ValueError(f"a border of {crop} leaves nothing of {height}x{width}")
     if channel == "y":
-        plane = luma(picture)[..., None]
+        plane = luma(image)[..., None]
     elif channel == "rgb":
-        plane = picture.astype(np.float64)
+        plane = image.astype(np.float64)
     else:
         raise ValueError(f"unknown channel {channel!r}; known: y, rgb")
     return plane[crop : height - crop, crop : width - crop]
@@ -68,7 +68,7 @@ def psnr(
         crop: pixels left out on every side.
 
     Returns:
-        Decibels against a peak of 255; ``inf`` for equal pictures.
+        Decibels against a peak of 255; ``inf`` for equal images.
 
     Raises:
         ValueError: if sizes differ, the crop leaves nothing, or the channel is unknown.
@@ -116,7 +116,7 @@ def ssim(
         crop: pixels left out on every side.
 
     Returns:
-        At most 1, which equal pictures reach.
+        At most 1, which equal images reach.
 
     Raises:
         ValueError: as :func:`psnr`, and if less than 11x11 pixels remain.

@@ -54,7 +54,7 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
             return file
     if path is None:
         advice = f"Put {name} into {_data()}, or name its folder in {VARIABLE}; "
-        advice += "docs/metrics.md says where it comes from."
+        advice += "docs/metrics.md names its source."
     else:
         advice = f"Name the file {name} or the folder that holds it."
     raise WeightsError(

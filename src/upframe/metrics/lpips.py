@@ -1,4 +1,4 @@
-"""LPIPS: distance of two pictures in the features of AlexNet, weighted by people.
+"""LPIPS: distance of two images in features of AlexNet, fitted to human judgements.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric"
 (CVPR 2018), network ``alex``, version 0.1, linear layers included: what papers call
@@ -57,7 +57,7 @@ class AlexLayers(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Five maps of a picture.
+        """Five maps of a image.
 
         Args:
             x: (B, 3, h, w) RGB in [-1, 1], sides of 32 and more.
@@ -84,7 +84,7 @@ class AlexLayers(nn.Module):
 
 
 class LPIPS(NetworkMetric[AlexLayers]):
-    """The metric: 0 for equal pictures, larger is worse, seldom above 1.
+    """The metric: 0 for equal images, larger is worse, seldom above 1.
 
     Its features are five of (1, C, h, w).
     """
@@ -94,13 +94,13 @@ class LPIPS(NetworkMetric[AlexLayers]):
     ADVICE = f"It has to be AlexNet's, v0.1; the file is called {FILE}."
 
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-        """Between the features of two pictures.
+        """Between the features of two images.
 
         Raises:
-            ValueError: if the pictures differ in size.
+            ValueError: if the images differ in size.
         """
         if a[0].shape != b[0].shape:
-            raise ValueError("two pictures differ in size")
+            raise ValueError("two images differ in size")
         with torch.inference_mode():
             parts = [
                 ((one - other).square() * weight).sum(1).mean()

@@ -1,4 +1,4 @@
-"""What metrics that compare pictures in the features of a network have in common.
+"""Shared by the metrics that compare images in the features of a network.
 
 Importing this module needs torch.
 """
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from upframe.errors import WeightsError
 from upframe.metrics.files import find_file
+from upframe.metrics.images import as_tensor
 from upframe.metrics.phases import phase_crops
-from upframe.metrics.pictures import as_tensor
 from upframe.weights.loading import read_state
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class NetworkMetric(ABC, Generic[Network]):
-    """A distance of two pictures; 0 for equal ones, larger is worse."""
+    """A distance of two images; 0 for equal ones, larger is worse."""
 
     NAME: ClassVar[str]
     """For messages."""
@@ -76,28 +76,26 @@ class NetworkMetric(ABC, Generic[Network]):
 
     @abstractmethod
     def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-        """Between the features of two pictures.
+        """Between the features of two images.
 
         Raises:
-            ValueError: if the pictures differ in size.
+            ValueError: if the images differ in size.
         """
 
-    def features(
-        self, picture: NDArray[np.uint8], *, crop: int = 0
-    ) -> Sequence[Tensor]:
-        """What is compared, of one picture, to be kept for several comparisons.
+    def features(self, image: NDArray[np.uint8], *, crop: int = 0) -> Sequence[Tensor]:
+        """Features of one image, to be kept for several comparisons.
 
         Args:
-            picture: (H, W, 3) RGB uint8.
+            image: (H, W, 3) RGB uint8.
             crop: pixels left out on every side.
 
         Returns:
             Maps (1, C, h, w), as the network makes them.
 
         Raises:
-            ValueError: if this is no picture, or less than 32x32 pixels remain.
+            ValueError: if this is no image, or less than 32x32 pixels remain.
         """
-        x = self._normalised(as_tensor(picture, self.NAME, crop, self._device))
+        x = self._normalised(as_tensor(image, self.NAME, crop, self._device))
         with torch.inference_mode():
             maps: list[Tensor] = self._network(x)
         return maps

@@ -1,13 +1,13 @@
-"""NIQE: how far a picture's statistics are from those of pristine photographs.
+"""NIQE: how far a image's statistics are from those of pristine photographs.
 
 Mittal, Soundararajan and Bovik, "Making a 'Completely Blind' Image Quality Analyzer"
 (IEEE Signal Processing Letters 2013). This follows BasicSR's port of the authors'
 MATLAB release in its newest form: Y of BT.601 in studio range, border cropped by the
 scale, rounded, blocks of 96x96 without overlap and without selection by sharpness,
 features at two scales, the half scale by MATLAB's antialiased bicubic ``imresize``.
-Older versions of BasicSR do not round and halve by OpenCV's bilinear; on pictures as
+Older versions of BasicSR do not round and halve by OpenCV's bilinear; on images as
 small as those of Set5 they differ by some tenths, sometimes by more.
-The model of pristine pictures (mean and covariance of 36 features) is read from a file.
+The model of pristine images (mean and covariance of 36 features) is read from a file.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _SHAPES = {
 
 
 class NIQE:
-    """The metric with its model of pristine pictures.
+    """The metric with its model of pristine images.
 
-    Smaller is better; photographs have about 2 to 6, bicubic enlargements 6 to 10.
+    Smaller is better; photographs have about 2 to 6, bicubic results 6 to 10.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -69,11 +69,11 @@ class NIQE:
         self._covariance = values["cov_pris_param"]
         self._window = values["gaussian_window"]
 
-    def __call__(self, picture: NDArray[np.uint8], *, crop: int = 0) -> float:
-        """Score a picture.
+    def __call__(self, image: NDArray[np.uint8], *, crop: int = 0) -> float:
+        """Score a image.
 
         Args:
-            picture: (H, W, 3) RGB uint8.
+            image: (H, W, 3) RGB uint8.
             crop: pixels left out on every side; the field takes the scale.
 
         Returns:
@@ -82,16 +82,16 @@ class NIQE:
         Raises:
             ValueError: if fewer than two blocks of 96x96 remain.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"expected (H, W, 3) uint8, got {picture.shape}")
-        height, width = picture.shape[:2]
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"expected (H, W, 3) uint8, got {image.shape}")
+        height, width = image.shape[:2]
         rows, columns = ((n - 2 * crop) // _BLOCK for n in (height, width))
         if rows < 1 or columns < 1 or rows * columns < 2:
             raise ValueError(
                 f"NIQE needs two blocks of {_BLOCK}x{_BLOCK} pixels within a border of "
-                f"{crop}, the picture is {width}x{height}"
+                f"{crop}, the image is {width}x{height}"
             )
-        part = picture[crop : crop + rows * _BLOCK, crop : crop + columns * _BLOCK]
+        part = image[crop : crop + rows * _BLOCK, crop : crop + columns * _BLOCK]
         plane = np.round(luma(part))
         features = np.concatenate(
             [

@@ -3,8 +3,8 @@
 VMAF is Netflix's (Li et al. 2016); its library is in some builds of ffmpeg and in no
 Python package that we would depend on. Frames are handed over losslessly as RGB and
 converted by ffmpeg to 8-bit 4:2:0 of BT.709 in studio range. The model is the library's
-default, vmaf_v0.6.1: a 1080p picture seen from three times its height. Smaller clips
-are not enlarged first, so their scores mean less than their differences.
+default, vmaf_v0.6.1: a 1080p image seen from three times its height. Smaller clips
+are not upscaled first, so their scores mean less than their differences.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class VMAF:
             )
         self._shape = result.shape
         self._count += 1
-        for file, picture in zip(self._files, (result, truth), strict=True):
-            file.write(np.ascontiguousarray(picture).data)
+        for file, frame in zip(self._files, (result, truth), strict=True):
+            file.write(np.ascontiguousarray(frame).data)
 
     def finish(self) -> list[float]:
         """Scores of all frames; the object is used up.
@@ -136,9 +136,9 @@ class VMAF:
             frames = sorted(content["frames"], key=lambda frame: frame["frameNum"])
             scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            said = done.stderr.strip().splitlines()
+            lines = done.stderr.strip().splitlines()
             raise RuntimeFailure(
-                f"ffmpeg gave no VMAF: {said[-1] if said else error!r}.",
+                f"ffmpeg gave no VMAF: {lines[-1] if lines else error!r}.",
                 f"Check {self._program} and its libvmaf.",
             ) from error
         if done.returncode or len(scores) != self._count:
