@@ -97,7 +97,7 @@ def clips(frames: int, width: int, height: int) -> dict[str, Clip]:
 
 
 def scenes(wide: NDArray[np.float32], frames: int, width: int) -> dict[str, Clip]:
-    """Of an image (h, more than width, 3): a static scene, and one whose corner moves."""
+    """Of an image (h, more than width, 3): a static scene, and a moving corner."""
     height = wide.shape[0] // 4
     still = np.repeat(wide[None, :, :width], frames, axis=0)
     corner = still.copy()

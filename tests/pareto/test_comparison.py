@@ -245,7 +245,7 @@ def test_one_command(
 
 def test_nobody_there(data: Path, tmp_path: Path) -> None:
     absent = Contender("x", "ncnn", str(tmp_path / "x.param"), "X")
-    with pytest.raises(UpframeError, match="Nobody"):
+    with pytest.raises(UpframeError, match="no model to compare"):
         compare(
             [absent],
             data=data,

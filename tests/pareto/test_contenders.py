@@ -1,4 +1,4 @@
-"""Who takes part, what others' files hold, and where they come from."""
+"""The models that are compared: their files, and where these come from."""
 
 from __future__ import annotations
 
