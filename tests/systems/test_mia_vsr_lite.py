@@ -10,8 +10,9 @@ from torch import Tensor
 from lite_networks import clip, lite
 from upframe.errors import UsageError
 from upframe.nn.resize import imresize
-from upframe.systems.mia_vsr_lite.model import MIAVSRLite, State
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite
 from upframe.systems.mia_vsr_lite.motion import aligned_rows, patch_motion, take
+from upframe.systems.mia_vsr_lite.network import State
 
 
 def _texture(h: int, w: int) -> Tensor:
@@ -107,3 +108,16 @@ def test_a_keep_ratio_that_is_no_share_is_refused() -> None:
     network.keep_ratio = 1.5
     with pytest.raises(UsageError, match=r"1\.5"):
         network.restore(clip(1, 2, 3, 16, 16))
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_results_are_clipped_with_no_keep_ratio(masks: bool) -> None:
+    network = lite(use_mask=masks)
+    board = (torch.arange(24)[:, None] + torch.arange(24)) % 2
+    frames = board.float().expand(1, 3, 3, 24, 24)
+    for keep_ratio in (None, 0.5, 1.0):
+        network.keep_ratio = keep_ratio
+        with torch.inference_mode():
+            out = network(frames)
+        assert out.min() < 0
+        assert out.max() > 1

@@ -46,7 +46,7 @@ def _run_tiles(step: StreamStep, frames: Tensor, keep: float) -> Tensor:
             first = torch.tensor(i == 0)
             out = step(window, first, first, torch.tensor(keep), memory)
             memory = out.memory
-            pictures.append(out.picture)
+            pictures.append(out.frame)
     return torch.cat(pictures)
 
 

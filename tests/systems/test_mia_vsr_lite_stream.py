@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lite_networks import clip, lite
 from upframe.systems.mia_vsr_lite.blocks import SETTLE
-from upframe.systems.mia_vsr_lite.model import MIAVSRLite
-from upframe.systems.mia_vsr_lite.stream import BLOCK, Outcome, StreamStep, restore
+from upframe.systems.mia_vsr_lite.model import MIAVSRLite, restore_blocks
+from upframe.systems.mia_vsr_lite.stream import BLOCK, Outcome, StreamStep
 from upframe.systems.mia_vsr_lite.whole import WholeStep
 
 
@@ -39,7 +39,7 @@ def _run(
 
 
 def _pictures(outcomes: list[Outcome]) -> Tensor:
-    return torch.cat([outcome.picture for outcome in outcomes]).permute(0, 3, 1, 2)
+    return torch.cat([outcome.frame for outcome in outcomes]).permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -111,7 +111,7 @@ def test_it_goes_on_from_a_hidden_state_of_whole_steps() -> None:
         for i in range(2):
             _, hidden = whole(windows[i], torch.tensor(i == 0), hidden)
         memory = memory._replace(hidden=hidden)
-        made = step(windows[2], no, yes, torch.tensor(0.1), memory).picture
+        made = step(windows[2], no, yes, torch.tensor(0.1), memory).frame
     torch.testing.assert_close(made[0].permute(2, 0, 1), wanted[2], atol=1e-5, rtol=0)
 
 
@@ -189,7 +189,7 @@ def test_clips_with_a_keep_ratio() -> None:
     assert made.frames.shape == (2, 3, 3, 84, 96)
     assert made.keep_ratios.tolist() == pytest.approx([4 / 9] * 4)
     with torch.inference_mode():
-        out, _ = restore(network, frames[:, :, :, :16], 0.4)
+        out, _ = restore_blocks(network, frames[:, :, :, :16], 0.4)
         small = network(frames[..., :5, :7])
     assert out.shape == (2, 3, 3, 64, 96)
     assert small.shape == (2, 3, 3, 20, 28)

@@ -69,21 +69,21 @@ class _Flat(nn.Module):
         keep_ratio: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        hidden, detail, books, *rest = state
+        hidden, detail, block_stats, *rest = state
         inputs, rest = rest[: self.pairs], rest[self.pairs :]
         deltas, norms = rest[: self.residuals], rest[self.residuals :]
         memory = Memory(
-            hidden, detail, books, tuple(inputs), tuple(deltas), tuple(norms)
+            hidden, detail, block_stats, tuple(inputs), tuple(deltas), tuple(norms)
         )
         out = self.step(frames, first, refresh, keep_ratio, memory)
-        return (out.picture, out.computed, *out.moved, *_flat(out.memory))
+        return (out.frame, out.computed, *out.moved, *_flat(out.memory))
 
 
 def _flat(memory: Memory) -> tuple[Tensor, ...]:
     return (
         memory.hidden,
         memory.detail,
-        memory.books,
+        memory.block_stats,
         *memory.inputs,
         *memory.deltas,
         *memory.norms,
@@ -283,4 +283,4 @@ def _pictures(
             out = step(x, start, start, torch.tensor(ratio), memory)
         memory = out.memory
         yield got, want.numpy()
-        yield masked, out.picture.numpy()
+        yield masked, out.frame.numpy()

@@ -99,7 +99,7 @@ class TorchRecurrentRuntime(LoadedModel):
                 state,
             )
             marks: Marks = out.computed.reshape(-1, height, width).cpu().numpy()
-            return self._picture(out.picture), marks, out.memory
+            return self._picture(out.frame), marks, out.memory
 
     def _tensor(self, value: Any) -> torch.Tensor:
         import torch

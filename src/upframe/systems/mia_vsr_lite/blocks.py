@@ -16,8 +16,8 @@ from torch import Tensor
 from upframe.systems.mia_vsr_lite.motion import PATCH
 
 SETTLE = 4
-"""Computations of a calm window until it is settled."""
-_MOST_DEBT = 2.0**23
+"""Computations of a static window until it is settled."""
+_MAX_ERROR = 2.0**23
 """Up to here float32 counts exactly."""
 
 # Shape letters: h w size of the map in pixels, V its windows in reading order, B its
@@ -54,8 +54,8 @@ class Choice(NamedTuple):
 
     windows: Tensor
     """(K, m²) int64: windows of the chosen blocks, the most urgent block first."""
-    books: Tensor
-    """(2, V): debt, and computations in calm, after the step."""
+    block_stats: Tensor
+    """(2, V): accumulated error, and computations while static, after the step."""
 
 
 def choose(
@@ -63,7 +63,7 @@ def choose(
     missed: Tensor,
     refresh: Tensor,
     keep_ratio: Tensor,
-    books: Tensor,
+    block_stats: Tensor,
     side: int,
 ) -> Choice:
     """Choose by the frames alone.
@@ -72,9 +72,9 @@ def choose(
         frames: (3, h, w, 3) previous, current and next frame.
         missed: (h * w, 3) how far the moved previous frame is off.
         refresh: () bool: choose all blocks.
-        keep_ratio: () largest share of the picture's pixels in chosen blocks; below 0
+        keep_ratio: () largest share of the frame's pixels in chosen blocks; below 0
             all that hold a window which is not settled.
-        books: (2, V) of the previous step.
+        block_stats: (2, V) of the previous step.
         side: pixels along a block, a multiple of 8.
     """
     down, across = frames.shape[1] // PATCH, frames.shape[2] // PATCH
@@ -85,11 +85,13 @@ def choose(
     # whole grey levels, so that no rounding decides which of two blocks is first
     levels = (missed * 255).round().reshape(-1, PATCH * 3).sum(dim=1)
     levels = levels.reshape(down, PATCH, across).sum(dim=1).flatten()
-    debt = (books[0] + levels).clamp(max=_MOST_DEBT)
-    calm = torch.where(stirred | refresh, torch.zeros_like(debt), books[1])
+    accumulated_error = (block_stats[0] + levels).clamp(max=_MAX_ERROR)
+    static_steps = torch.where(
+        stirred | refresh, torch.zeros_like(accumulated_error), block_stats[1]
+    )
     windows = _windows(down, across, side // PATCH, frames.device)
-    due = (calm < SETTLE)[windows].any(dim=1)
-    owed = debt[windows].sum(dim=1)
+    due = (static_steps < SETTLE)[windows].any(dim=1)
+    owed = accumulated_error[windows].sum(dim=1)
     urgency = torch.where(due, owed, -torch.ones_like(owed)).long()
     place = torch.arange(windows.shape[0], device=frames.device)
     order = torch.sort(urgency * windows.shape[0] - place, descending=True).indices
@@ -102,8 +104,11 @@ def choose(
     )
     take = (place < (most * pixels / side**2).round()) & due.index_select(0, order)
     chosen = windows.index_select(0, order.index_select(0, take.nonzero()[:, 0]))
-    computed = marks(chosen, debt)
-    return Choice(chosen, torch.stack((debt * (1 - computed), calm + computed)))
+    computed = marks(chosen, accumulated_error)
+    return Choice(
+        chosen,
+        torch.stack((accumulated_error * (1 - computed), static_steps + computed)),
+    )
 
 
 def marks(windows: Tensor, like: Tensor) -> Tensor:

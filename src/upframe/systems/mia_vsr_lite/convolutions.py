@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upframe.systems.mia_vsr_lite.model import Group, MIAVSRLite, ResidualConv
+from upframe.systems.mia_vsr_lite.groups import Group, ResidualConv
+from upframe.systems.mia_vsr_lite.network import LiteNetwork
 
 
 class Coding(nn.Module):
@@ -69,7 +70,7 @@ class Convolutions(nn.Module):
         network: its weights are copied; sums of them are made beforehand.
     """
 
-    def __init__(self, network: MIAVSRLite) -> None:
+    def __init__(self, network: LiteNetwork) -> None:
         super().__init__()
         dim, fuse = network.dim, network.conv_fuse
         self.first = _copied(network.conv_first)
@@ -77,7 +78,7 @@ class Convolutions(nn.Module):
         itself = F.pad(torch.eye(dim)[:, :, None, None], (1, 1, 1, 1)).to(fuse.weight)
         self.fuse = Convolution(fuse.weight[:, :dim] + itself, fuse.bias)
         self.fuse_hidden = Convolution(fuse.weight[:, dim:], None)
-        self.last = enlarging(network.conv_last)
+        self.last = before_shuffle(network.conv_last)
         self.groups = nn.ModuleList(
             nn.ModuleList(
                 nn.ModuleList((_copied(pair.conv1), _copied(pair.conv2)))
@@ -93,7 +94,7 @@ class Convolutions(nn.Module):
             yield cast("Convolution", first), cast("Convolution", second)
 
 
-def enlarging(conv: nn.Conv2d) -> Convolution:
+def before_shuffle(conv: nn.Conv2d) -> Convolution:
     """A convolution before a pixel shuffle, its channels by row, column and colour."""
     assert conv.bias is not None
     weight, bias = (

@@ -3,7 +3,7 @@
 Inputs and results of convolutions are bytes, 255 even steps between the least and the
 largest value that was seen, with 0 among them; weights are whole steps of their
 channel's largest, of 7 bits: products of a byte and a weight then add up in pairs to
-less than 2**15, and processors with and without VNNI instructions give the same sums.
+less than 2**15, and CPUs with and without VNNI instructions give the same sums.
 Sums, attention, the base and the search for motion stay in float. The state is kept in
 bytes, too: the hidden state as ``conv_last`` is given it, the detail as it gives it.
 

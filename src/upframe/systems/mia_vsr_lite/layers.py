@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upframe.systems.mia_vsr_lite.convolutions import Convolution
-from upframe.systems.mia_vsr_lite.model import SCALE, Group, WindowAttention
+from upframe.systems.mia_vsr_lite.groups import Group, WindowAttention
 from upframe.systems.mia_vsr_lite.motion import PATCH, aligned_rows, patch_motion
+from upframe.systems.mia_vsr_lite.network import SCALE
 
 DETAIL = 3 * SCALE**2
 """Channels of what the network adds to the base."""
 
-LOOKS = 9
+ALIGNED = 9
 """Channels of the current frame and, aligned with it, of the two beside it."""
 
 # Shape letters: h w size, C channels, P rows of a table, K maps, V windows.
@@ -77,11 +78,11 @@ def attended(group: Group, tokens: Tensor, past: Tensor) -> Tensor:
     return result
 
 
-def picture(base: Convolution, now: Tensor, detail: Tensor) -> Tensor:
-    """The frame enlarged, with detail.
+def upscaled(base: Convolution, now: Tensor, detail: Tensor) -> Tensor:
+    """The upscaled frame, with detail.
 
     Args:
-        base: the network's, by ``enlarging``.
+        base: the network's, by ``before_shuffle``.
         now: (1, 3, h, w) the current frame.
         detail: (h * w, 48); channels are row, column and colour.
 
@@ -93,7 +94,7 @@ def picture(base: Convolution, now: Tensor, detail: Tensor) -> Tensor:
     whole = as_table(base(wide, padding=0), DETAIL) + detail
     whole = whole.reshape(h, w, SCALE, 3 * SCALE).permute(0, 2, 1, 3)
     # last, because a graph that ends with another shape copies it
-    return whole.reshape(1, h * SCALE, w * SCALE, 3).clamp(0, 1)
+    return whole.reshape(1, h * SCALE, w * SCALE, 3)
 
 
 def _attention(attn: WindowAttention, now: Tensor, past: Tensor) -> Tensor:

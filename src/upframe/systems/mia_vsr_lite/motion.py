@@ -8,7 +8,7 @@ little, in flat areas, tend to zero.
 
 Everything is made of slices, gathers and pooling, so that it also runs where the
 network is exported to. Displacements are tried three rows of them at a time: their
-differences stay near the processor, and they are enough for several threads.
+differences stay in the CPU's cache, and they are enough for several threads.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@
 all, from the frames alone, in blocks of 16×16 pixels (8×8 in a network with learned
 masks, which are of that size):
 
-* A window of 8×8 is *calm* while neither it nor its neighbours differ between the
-  previous, the current and the next frame. After ``SETTLE`` computations in calm it is
-  settled: the recurrence has come to rest there. A block of settled windows is computed
-  no more.
+* A window of 8×8 is *static* while neither it nor its neighbours differ between the
+  previous, the current and the next frame. After ``SETTLE`` computations while static
+  it is settled: the recurrence has converged there. A block of settled windows is
+  computed no more.
 * With a keep ratio at most that share of blocks is computed, those with the largest
-  *debt*: the sum, over the frames since a window was last computed, of how badly the
-  previous frame, moved along the motion, predicts it.
+  *accumulated error*: the sum, over the frames since a window was last computed, of how
+  badly the previous frame, moved along the motion, predicts it.
 
 Where a block is not computed, the detail and the hidden state of the previous frame are
 moved along the motion; the bicubic-like base is always that of the current frame.
@@ -20,9 +20,9 @@ threshold and reuses what it remembers, as ``MIAVSRLite.step`` does.
 The input of every convolution is remembered. Computed blocks are put into it, then
 gathered with a border of one pixel into a batch of small tiles and convolved without
 padding: so no pixel is computed twice for the sake of a neighbour. All maps are tables
-of pixels (``mia_vsr_lite_layers``). What a step costs beside its blocks is the search
-for motion, the base, and moving two tables. One clip at a time. Everything is made of
-operations that ONNX has, for any number of blocks.
+of pixels (`upframe.systems.mia_vsr_lite.layers`). What a step costs beside its blocks
+is the search for motion, the base, and moving two tables. One clip at a time.
+Everything is made of operations that ONNX has, for any number of blocks.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from upframe.systems.mia_vsr_lite.convolutions import (
     Coding,
     Convolution,
     Convolutions,
-    enlarging,
+    before_shuffle,
 )
+from upframe.systems.mia_vsr_lite.groups import Group
 from upframe.systems.mia_vsr_lite.layers import (
     DETAIL,
     as_map,
@@ -48,11 +49,12 @@ from upframe.systems.mia_vsr_lite.layers import (
     attended,
     from_windows,
     motion_rows,
-    picture,
     to_windows,
+    upscaled,
 )
-from upframe.systems.mia_vsr_lite.model import Group, MIAVSRLite
 from upframe.systems.mia_vsr_lite.motion import PATCH
+from upframe.systems.mia_vsr_lite.network import LiteNetwork
+from upframe.systems.mia_vsr_lite.tables import Tables, put_rows, take_rows
 
 BLOCK = 16
 """Side of what is computed or not, in pixels, without learned masks. Tiles of 8 with
@@ -69,8 +71,8 @@ class Memory(NamedTuple):
     """(P, C) state of the recurrence, in codes."""
     detail: Tensor
     """(h * w, 48): what the network adds to the base, in codes; row, column, colour."""
-    books: Tensor
-    """(2, V): debt, and computations in calm."""
+    block_stats: Tensor
+    """(2, V): accumulated error, and computations while static."""
     inputs: tuple[Tensor, ...]
     """(P, C) codes: what ``conv_fuse`` was given beside the hidden state, then what
     each convolution of each group was; with masks, the first of each pair."""
@@ -84,8 +86,8 @@ class Memory(NamedTuple):
 class Outcome(NamedTuple):
     """What a step gives."""
 
-    picture: Tensor
-    """(1, 4h, 4w, 3), in [0, 1]."""
+    frame: Tensor
+    """(1, 4h, 4w, 3), RGB."""
     memory: Memory
     computed: Tensor
     """(1 + groups, V): 1 where windows were computed, by the step and by each group."""
@@ -107,7 +109,7 @@ class StreamStep(nn.Module):
 
     def __init__(
         self,
-        network: MIAVSRLite,
+        network: LiteNetwork,
         whole_maps: float = 2.0,
         overwrite: bool = False,
         convolutions: Convolutions | None = None,
@@ -115,7 +117,7 @@ class StreamStep(nn.Module):
         super().__init__()
         self.network = network
         self.convolutions = convolutions or Convolutions(network)
-        self.base = enlarging(network.base)
+        self.base = before_shuffle(network.base)
         self.whole_maps = whole_maps
         self.overwrite = overwrite
         self.side = PATCH if network.use_mask else BLOCK
@@ -144,7 +146,7 @@ class StreamStep(nn.Module):
         return Memory(
             hidden=table(convs.last.before),
             detail=table(convs.last.after, pixels, DETAIL),
-            books=like.new_zeros(2, pixels // PATCH**2),
+            block_stats=like.new_zeros(2, pixels // PATCH**2),
             inputs=tuple(table(c.before) for c in (convs.fuse, *remembered)),
             deltas=tuple(table(Coding()) for _ in (*pairs, *groups) if masked),
             norms=tuple(table(Coding()) for _ in groups if masked),
@@ -158,7 +160,19 @@ class StreamStep(nn.Module):
         keep_ratio: Tensor,
         memory: Memory,
     ) -> Outcome:
-        """Enlarge a frame.
+        """Upscale a frame, clipped to [0, 1]; see :meth:`step`."""
+        outcome = self.step(frames, first, refresh, keep_ratio, memory)
+        return outcome._replace(frame=outcome.frame.clamp(0, 1))
+
+    def step(
+        self,
+        frames: Tensor,
+        first: Tensor,
+        refresh: Tensor,
+        keep_ratio: Tensor,
+        memory: Memory,
+    ) -> Outcome:
+        """Upscale a frame, not clipped.
 
         Args:
             frames: (3, h, w, 3) previous, current and next frame, RGB in [0, 1]; h and
@@ -179,58 +193,64 @@ class StreamStep(nn.Module):
         rows, later = torch.cat((rows, outside)), torch.cat((later, outside))
         before = pixels[0].index_select(0, rows)
         missed = (pixels[1] - before).abs()[:-1]
-        chosen, books = choose(
-            frames, missed, refresh, keep_ratio, memory.books, self.side
+        chosen, block_stats = choose(
+            frames, missed, refresh, keep_ratio, memory.block_stats, self.side
         )
         area = blocks(chosen, self.side, h, w)
-        looks = torch.cat((pixels[1], before, pixels[2].index_select(0, later)), dim=1)
-        looks = convs.first.before.encode(looks)
+        aligned_inputs = torch.cat(
+            (pixels[1], before, pixels[2].index_select(0, later)), dim=1
+        )
+        aligned_inputs = convs.first.before.encode(aligned_inputs)
         hidden = memory.hidden.index_select(0, rows)
-        inputs, deltas, norms = (_Tables(part, self.overwrite) for part in memory[3:])
-        entry = self._enter(looks, hidden, area, inputs)
+        inputs, deltas, norms = (Tables(part, self.overwrite) for part in memory[3:])
+        entry = self._enter(aligned_inputs, hidden, area, inputs)
         state = convs.last.before
-        past = torch.where(first, entry, state.decode(_rows(hidden, area.own)))
+        past = torch.where(first, entry, state.decode(take_rows(hidden, area.own)))
         if self.network.use_mask:
             x, used = self._masked(entry, past, area, refresh, inputs, deltas, norms)
         else:
             x = self._unmasked(entry, past, area, inputs)
             used = [chosen] * len(self._groups())
         moved = hidden, detail
-        hidden = _put(hidden, area, state.encode(x))
+        hidden = put_rows(hidden, area, state.encode(x))
         made = self._convolved(convs.last, hidden, area)
-        detail = _put(detail, area, as_table(made, DETAIL))
-        whole = picture(
+        detail = put_rows(detail, area, as_table(made, DETAIL))
+        whole = upscaled(
             self.base,
             frames[1:2].permute(0, 3, 1, 2),
             convs.last.after.decode(detail),
         )
-        told = torch.stack([marks(windows, books[0]) for windows in (chosen, *used)])
+        masks = torch.stack(
+            [marks(windows, block_stats[0]) for windows in (chosen, *used)]
+        )
         tables = (tuple(part.after) for part in (inputs, deltas, norms))
-        return Outcome(whole, Memory(hidden, detail, books, *tables), told, moved)
+        return Outcome(
+            whole, Memory(hidden, detail, block_stats, *tables), masks, moved
+        )
 
     def _groups(self) -> Sequence[Group]:
         return list(self.network.groups)  # type: ignore[arg-type]
 
     def _enter(
-        self, looks: Tensor, hidden: Tensor, area: Blocks, inputs: _Tables
+        self, aligned_inputs: Tensor, hidden: Tensor, area: Blocks, inputs: Tables
     ) -> Tensor:
         """What the groups are given, (K * N, C).
 
         Args:
-            looks: (P, 9) aligned frames, in codes.
+            aligned_inputs: (P, 9) aligned frames, in codes.
             hidden: (P, C) moved hidden state, in codes.
             area: the blocks.
             inputs: of the convolutions.
         """
         convs = self.convolutions
-        made = self._convolved(convs.first, looks, area)
+        made = self._convolved(convs.first, aligned_inputs, area)
         table = inputs.put(area, self._next(convs.first, made, convs.fuse))
         fused = self._made(convs.fuse, table, area)
         # added as rows: graphs cannot add convolved tiles of which there are none
         return fused + self._made(convs.fuse_hidden, hidden, area)
 
     def _unmasked(
-        self, x: Tensor, past: Tensor, area: Blocks, inputs: _Tables
+        self, x: Tensor, past: Tensor, area: Blocks, inputs: Tables
     ) -> Tensor:
         """All groups of a network without masks.
 
@@ -259,9 +279,9 @@ class StreamStep(nn.Module):
         past: Tensor,
         area: Blocks,
         refresh: Tensor,
-        inputs: _Tables,
-        deltas: _Tables,
-        norms: _Tables,
+        inputs: Tables,
+        deltas: Tables,
+        norms: Tables,
     ) -> tuple[Tensor, list[Tensor]]:
         """All groups of a network with masks, each with some of the windows.
 
@@ -280,7 +300,7 @@ class StreamStep(nn.Module):
         used: list[Tensor] = []
         for i, group in enumerate(self._groups()):
             now = group.norm_mask(x)
-            change = self._by_window(now - _rows(norms.next, area.own)).abs()
+            change = self._by_window(now - take_rows(norms.next, area.own)).abs()
             norms.put(area, now)
             score = group.predmask.rnn(change.mean(dim=1))[:, 0]
             needed = (score >= 0) & (change.amax(dim=(1, 2)) > 0) | refresh
@@ -291,13 +311,13 @@ class StreamStep(nn.Module):
                 made = self._pair(
                     one, other, inputs.put(area, one.before.encode(x)), part
                 )
-                x = x + _rows(deltas.put(part, made), area.own)
+                x = x + take_rows(deltas.put(part, made), area.own)
             tokens, before = (
                 self._by_window(rows).index_select(0, some) for rows in (x, past)
             )
             made = attended(group, tokens, before) - tokens
             made = made.reshape(-1, self.network.dim)
-            x = x + _rows(deltas.put(part, made), area.own)
+            x = x + take_rows(deltas.put(part, made), area.own)
         return x, used
 
     def _by_window(self, rows: Tensor) -> Tensor:
@@ -315,9 +335,9 @@ class StreamStep(nn.Module):
         if self._whole(area):
             x = as_map(table[:-1], area.height, area.width, conv.inner)
             rows = as_table(conv(x, padding=1), conv.outer)
-            return as_map(_rows(rows, area.own), self.side, self.side, conv.outer)
+            return as_map(take_rows(rows, area.own), self.side, self.side, conv.outer)
         side = self.side + 2
-        x = as_map(_rows(table, area.near), side, side, conv.inner)
+        x = as_map(take_rows(table, area.near), side, side, conv.inner)
         made: Tensor = conv(x, padding=0)
         return made
 
@@ -345,7 +365,7 @@ class StreamStep(nn.Module):
             x = as_map(table[:-1], area.height, area.width, dim)
         else:
             side = self.side + 4
-            x = as_map(_rows(table, area.wide), side, side, dim)
+            x = as_map(take_rows(table, area.wide), side, side, dim)
         x = one.after.decode(one(x, padding=int(whole)))
         x = F.leaky_relu(x, 0.1)
         if not whole:
@@ -353,68 +373,4 @@ class StreamStep(nn.Module):
             x = x * as_map(inside.to(x), side - 2, side - 2, 1)
         x = other(other.before.encode(x), padding=int(whole))
         rows = other.after.decode(as_table(x, dim))
-        return _rows(rows, area.own) if whole else rows
-
-
-class _Tables:
-    """What is remembered of one kind, in the order in which a step comes to it."""
-
-    def __init__(self, before: Sequence[Tensor], overwrite: bool) -> None:
-        self._before, self._overwrite = before, overwrite
-        self.after: list[Tensor] = []
-
-    @property
-    def next(self) -> Tensor:
-        """(P, C): what the next :meth:`put` goes into."""
-        return self._before[len(self.after)]
-
-    def put(self, area: Blocks, values: Tensor) -> Tensor:
-        """(P, C) with (K * N, C) in the rows of blocks: a copy, or the table itself."""
-        if self._overwrite:
-            table = self.next.index_put_((area.own.reshape(-1),), values)
-        else:
-            table = _put(self.next, area, values)
-        self.after.append(table)
-        return table
-
-
-def restore(
-    network: MIAVSRLite, frames: Tensor, keep_ratio: float
-) -> tuple[Tensor, Tensor]:
-    """Enlarge clips, computing at most a share of the blocks.
-
-    Args:
-        network: in eval mode.
-        frames: (B, T, 3, h, w), RGB in [0, 1]; h and w multiples of 8, at least 16.
-        keep_ratio: largest share from the second frame on, 0 to 1.
-
-    Returns:
-        (B, T, 3, 4h, 4w) in [0, 1], and the shares of windows computed from the second
-        frame on, (B * (T - 1),).
-    """
-    step = StreamStep(network)
-    share = frames.new_tensor(keep_ratio)
-    pictures, shares = [], []
-    for clip in frames.permute(0, 1, 3, 4, 2):
-        memory = step.start(clip.shape[1], clip.shape[2])
-        last = len(clip) - 1
-        for i in range(len(clip)):
-            window = clip[[max(0, i - 1), i, min(last, i + 1)]]
-            first = torch.tensor(i == 0, device=clip.device)
-            outcome = step(window, first, first, share, memory)
-            memory = outcome.memory
-            pictures.append(outcome.picture[0].permute(2, 0, 1))
-            if i:
-                shares.append(outcome.computed[0].mean())
-    out = torch.stack(pictures).reshape(*frames.shape[:3], *pictures[0].shape[1:])
-    return out, torch.stack(shares) if shares else frames.new_zeros(0)
-
-
-def _rows(table: Tensor, rows: Tensor) -> Tensor:
-    """(P, C) and (K, N) to (K * N, C)."""
-    return table.index_select(0, rows.reshape(-1))
-
-
-def _put(table: Tensor, area: Blocks, values: Tensor) -> Tensor:
-    """A copy of (P, C) with (K * N, C) in the rows of blocks."""
-    return table.index_put((area.own.reshape(-1),), values)
+        return take_rows(rows, area.own) if whole else rows

@@ -6,20 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upframe.systems.mia_vsr_lite.convolutions import Convolutions, enlarging
+from upframe.systems.mia_vsr_lite.convolutions import Convolutions, before_shuffle
 from upframe.systems.mia_vsr_lite.layers import (
+    ALIGNED,
     DETAIL,
-    LOOKS,
     as_map,
     as_table,
     attended,
     from_windows,
     motion_rows,
-    picture,
     to_windows,
+    upscaled,
     with_zero,
 )
-from upframe.systems.mia_vsr_lite.model import MIAVSRLite
+from upframe.systems.mia_vsr_lite.network import LiteNetwork
 
 
 class WholeStep(nn.Module):
@@ -33,17 +33,17 @@ class WholeStep(nn.Module):
     """
 
     def __init__(
-        self, network: MIAVSRLite, convolutions: Convolutions | None = None
+        self, network: LiteNetwork, convolutions: Convolutions | None = None
     ) -> None:
         super().__init__()
         self.network = network
         self.convolutions = convolutions or Convolutions(network)
-        self.base = enlarging(network.base)
+        self.base = before_shuffle(network.base)
 
     def forward(
         self, frames: Tensor, first: Tensor, hidden: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Enlarge a frame.
+        """Upscale a frame.
 
         Args:
             frames: (3, h, w, 3) previous, current and next frame, RGB in [0, 1]; h and
@@ -58,7 +58,7 @@ class WholeStep(nn.Module):
         h, w, dim = frames.shape[1], frames.shape[2], net.dim
         pixels = convs.first.before.encode(frames.reshape(3, h * w, 3))
         rows, later = motion_rows(frames)
-        looks = torch.cat(
+        aligned_inputs = torch.cat(
             (
                 pixels[1],
                 pixels[0].index_select(0, rows),
@@ -66,7 +66,7 @@ class WholeStep(nn.Module):
             ),
             dim=1,
         )
-        made = convs.first(as_map(looks, h, w, LOOKS), padding=1)
+        made = convs.first(as_map(aligned_inputs, h, w, ALIGNED), padding=1)
         feature = F.leaky_relu(convs.first.after.decode(made), 0.1)
         moved = hidden.index_select(0, rows)
         fused = convs.fuse(convs.fuse.before.encode(feature), padding=1)
@@ -91,5 +91,5 @@ class WholeStep(nn.Module):
         table = state.encode(table)
         detail = as_table(convs.last(as_map(table, h, w, dim), padding=1), DETAIL)
         now = frames[1:2].permute(0, 3, 1, 2)
-        whole = picture(self.base, now, convs.last.after.decode(detail))
-        return whole, with_zero(table, state.zero)
+        whole = upscaled(self.base, now, convs.last.after.decode(detail))
+        return whole.clamp(0, 1), with_zero(table, state.zero)
