@@ -14,11 +14,11 @@ from upframe.metrics import files
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file of this machine is found."""
     monkeypatch.delenv(files.VARIABLE, raising=False)
+    monkeypatch.delenv(files.DATA, raising=False)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "platformdirs.user_data_path", lambda *a, **k: tmp_path / "data"
+        "platformdirs.user_data_path", lambda *a, **k: tmp_path / "user"
     )
-    here = tmp_path / "lib" / "python" / "upframe" / "metrics" / "files.py"
-    monkeypatch.setattr(files, "__file__", str(here))
 
 
 def test_a_path_is_a_file_or_its_folder(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_a_path_is_a_file_or_its_folder(tmp_path: Path) -> None:
 def test_the_variable_comes_before_the_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in (tmp_path / "named", tmp_path / "data" / "metrics"):
+    for folder in (tmp_path / "named", tmp_path / "user" / "metrics"):
         folder.mkdir(parents=True)
         (folder / "weights.npz").write_bytes(b"x")
-    assert "data" in files.find_file("weights.npz", "X").parts
+    assert "user" in files.find_file("weights.npz", "X").parts
     monkeypatch.setenv(files.VARIABLE, str(tmp_path / "named"))
     assert "named" in files.find_file("weights.npz", "X").parts
     monkeypatch.setenv(files.VARIABLE, str(tmp_path / "named" / "weights.npz"))
@@ -43,24 +43,22 @@ def test_the_variable_comes_before_the_data_folder(
         files.find_file("others.npz", "X")
 
 
-def test_a_checkout_looks_beside_itself(
+def test_the_folder_of_data_sets_comes_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = tmp_path / "checkout" / "src" / "upframe" / "metrics" / "files.py"
-    folder = tmp_path / "shared" / "weights" / "metrics"
-    for new in (module.parent, folder):
-        new.mkdir(parents=True)
-    (tmp_path / "checkout" / "pyproject.toml").touch()
-    (folder / "weights.npz").write_bytes(b"x")
-    monkeypatch.setattr(files, "__file__", str(module))
-    assert files.find_file("weights.npz", "X") == folder / "weights.npz"
+    for folder in (tmp_path / "data" / "metrics", tmp_path / "packs" / "metrics"):
+        folder.mkdir(parents=True)
+        (folder / "weights.npz").write_bytes(b"x")
+    assert files.find_file("weights.npz", "X") == Path("data/metrics/weights.npz")
+    monkeypatch.setenv(files.DATA, str(tmp_path / "packs"))
+    assert "packs" in files.find_file("weights.npz", "X").parts
 
 
 def test_the_advice_names_file_folder_and_variable(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         files.find_file("weights.npz", "NIQE")
     assert "The weights of NIQE" in caught.value.message
-    for part in ("weights.npz", str(tmp_path / "data" / "metrics"), files.VARIABLE):
+    for part in ("weights.npz", str(tmp_path / "user" / "metrics"), files.VARIABLE):
         assert part in caught.value.advice
     with pytest.raises(WeightsError, match="the folder that holds it"):
         files.find_file("weights.npz", "NIQE", tmp_path)

@@ -213,8 +213,10 @@ def test_recipes_name_stages_that_fit() -> None:
     }
     full, frames = recipes[""], recipes["-frames"]
     assert full.init == _checkpoint(frames)
+    prior = recipes["-prior"]
+    kept = RECIPES / "checkpoints" / f"{prior.name}.ckpt"
     for recipe in (full, frames):
-        assert Path(recipe.system.args["prior"]) == _checkpoint(recipes["-prior"])
+        assert Path(recipe.system.args["prior"]) in (_checkpoint(prior), kept)
     # a clip is cut into two segments of the paper's length or less
     assert 2 <= full.data.frames <= 16
     overrides = ("name=liftvsr-nano-plain", "system.args.token_flow=false")

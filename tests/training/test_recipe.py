@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from upframe.errors import UsageError, WeightsError
 from upframe.training.networks import build_network
 from upframe.training.recipe import Recipe, load_recipe
 
+TEXTURES = "runs/textures-nano.safetensors"
+"""Made by ``upframe textures``, as the head of the recipe says."""
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
@@ -28,6 +31,59 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
     made = [file for file in runs if file.name == "last.ckpt"]
     assert made
     assert all((path.parent / f"{x.parent.name}.yaml").is_file() for x in made)
+    assert [x for x in runs if x not in made] in ([], [Path(TEXTURES)])
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_recipes_name_no_folder_of_one_machine(path: Path) -> None:
+    text = re.sub(r"#.*", "", path.read_text())
+    assert "shared" not in text
+    assert "runs/" not in text
+
+
+def test_the_data_folder_is_an_argument_a_variable_or_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = RECIPES / "mia-vsr-s.yaml"
+    monkeypatch.delenv("UPFRAME_DATA", raising=False)
+    assert load_recipe(path).data.train == Path("data/train_pack/images")
+    monkeypatch.setenv("UPFRAME_DATA", "/packs")
+    assert load_recipe(path).data.videos == Path("/packs/train_pack/video")
+    given = load_recipe(path, ("data.val=/clips",), Path("/mine"))
+    assert given.data.train == Path("/mine/train_pack/images")
+    assert given.data.val == Path("/clips")
+    assert load_recipe(path, ("data.val=../shared/x",)).data.val == Path("../shared/x")
+
+
+def test_start_weights_by_name(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipes" / "next.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text((RECIPES / "mia-vsr-m.yaml").read_text())
+    runs = tmp_path / "runs"
+
+    def init(name: str) -> Path | None:
+        return load_recipe(recipe, (f"runs={runs}", f"init={name}")).init
+
+    bundled = init("mia-vsr-s")
+    assert bundled is not None
+    assert bundled.name == "mia-vsr-s.safetensors"
+    assert bundled.is_file()
+    kept = recipe.parent / "checkpoints" / "mia-vsr-s.ckpt"
+    own = runs / "mia-vsr-s" / "last.ckpt"
+    for file in (kept, own):  # each goes before what was found so far
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert init("mia-vsr-s") == file
+    # a stage that was not trained yet, and paths
+    assert init("oasis-nano-first") == runs / "oasis-nano-first" / "last.ckpt"
+    assert init("some/file.pth") == Path("some/file.pth")
+    assert init("null") is None
+
+
+def test_stages_by_name() -> None:
+    args = load_recipe(RECIPES / "liftvsr-nano.yaml").system.args
+    kept = RECIPES / "checkpoints" / "liftvsr-nano-prior.ckpt"
+    assert args["prior"] in (str(kept), "runs/liftvsr-nano-prior/last.ckpt")
 
 
 def test_overrides() -> None:

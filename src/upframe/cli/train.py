@@ -13,6 +13,13 @@ from upframe.errors import MissingExtraError
 
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the data sets; else UPFRAME_DATA, or ./data.",
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(help="auto continues the run's last checkpoint, or a path."),
@@ -39,6 +46,7 @@ def train(
         run(
             recipe,
             settings=settings or (),
+            data=data,
             resume=resume,
             minutes=minutes,
             threads=threads,

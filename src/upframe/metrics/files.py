@@ -14,9 +14,16 @@ DISTS_FILE = "dists_vgg16_features_and_weights.safetensors"
 """``features.*`` of VGG16, ``alpha`` and ``beta``."""
 VARIABLE = "UPFRAME_METRIC_WEIGHTS"
 """Environment variable with the folder of the files."""
+DATA = "UPFRAME_DATA"
+"""Environment variable with the folder of the data sets."""
 
 
-def _data() -> Path:
+def data_folder() -> Path:
+    """Folder of data sets: ``UPFRAME_DATA``, or ``data`` in the working directory."""
+    return Path(os.environ.get(DATA) or "data").expanduser()
+
+
+def _user_folder() -> Path:
     """The user's folder; imported late, so that a path works without the package."""
     from platformdirs import user_data_path
 
@@ -27,11 +34,7 @@ def folders() -> list[Path]:
     """Where a file is looked for when no path is given, in this order."""
     named = os.environ.get(VARIABLE)
     places = [Path(named).expanduser()] if named else []
-    places.append(_data())
-    root = Path(__file__).resolve().parents[3]
-    if (root / "pyproject.toml").is_file():
-        places.append(root.parent / "shared" / "weights" / "metrics")
-    return places
+    return [*places, _user_folder(), data_folder() / "metrics"]
 
 
 def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
@@ -41,8 +44,8 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
         name: of the file.
         what: the metric, for the message.
         path: the file itself, or a folder that holds it; None to look in the folder
-            that ``UPFRAME_METRIC_WEIGHTS`` names, the user's data folder, and, in a
-            checkout, ``../shared/weights/metrics``.
+            that ``UPFRAME_METRIC_WEIGHTS`` names, ``metrics`` of the user's data folder
+            for upframe, and ``metrics`` of the folder of data sets.
 
     Raises:
         WeightsError: it is nowhere.
@@ -53,7 +56,7 @@ def find_file(name: str, what: str, path: Path | str | None = None) -> Path:
         if file.is_file() and (path is not None or file.name == name):
             return file
     if path is None:
-        advice = f"Put {name} into {_data()}, or name its folder in {VARIABLE}; "
+        advice = f"Put {name} into {_user_folder()}, or name its folder in {VARIABLE}; "
         advice += "docs/metrics.md names its source."
     else:
         advice = f"Name the file {name} or the folder that holds it."

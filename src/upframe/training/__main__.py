@@ -20,6 +20,7 @@ def main() -> int:
         prog="python -m upframe.training", description="Train a model from a recipe."
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE.yaml")
+    parser.add_argument("--data", type=Path, metavar="DIR")
     parser.add_argument("--resume", metavar="auto|PATH")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--minutes", type=float)
@@ -34,6 +35,7 @@ def main() -> int:
         result = run(
             given.recipe,
             settings=given.set,
+            data=given.data,
             resume=given.resume,
             minutes=given.minutes,
             threads=given.threads,

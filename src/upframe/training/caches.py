@@ -18,7 +18,8 @@ from upframe.training.recipe import DataConfig
 
 _LIST = "prepared.json"
 _ADVICE = (
-    "Build the caches where the data is, with: upframe train RECIPE --prepare, and "
+    "Name the folder of the data sets with --data or UPFRAME_DATA (docs/datasets.md). "
+    "Or build the caches where the data is, with: upframe train RECIPE --prepare, and "
     "bring the folder data.cache along."
 )
 

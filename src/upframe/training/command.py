@@ -21,6 +21,7 @@ def run(
     path: Path,
     *,
     settings: Sequence[str],
+    data: Path | None = None,
     resume: str | None,
     minutes: float | None,
     threads: int | None,
@@ -32,6 +33,7 @@ def run(
     Args:
         path: of the recipe.
         settings: ``key.sub=value`` that replace settings of the recipe.
+        data: folder of the data sets, ``$DATA`` in recipes; None for the default.
         resume: see :func:`upframe.training.loop.train`, as are the next two.
         minutes: wall-clock time to take at most.
         threads: of torch.
@@ -45,7 +47,7 @@ def run(
         UpframeError: as :func:`upframe.training.loop.train` and
             :func:`upframe.training.caches.open_caches` do.
     """
-    recipe = load_recipe(path, tuple(settings))
+    recipe = load_recipe(path, tuple(settings), data)
     if prepare:
         pairs, clips = open_caches(recipe.data, scale_of(recipe.system))
         what = f"{len(pairs.pairs)} pictures"

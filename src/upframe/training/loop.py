@@ -14,6 +14,7 @@ import torch
 from upframe.errors import Interrupted, UsageError
 from upframe.training.batches import Samples, batches
 from upframe.training.log import RunLog
+from upframe.training.losses import lpips_file
 from upframe.training.networks import scale_of
 from upframe.training.precision import pick_device
 from upframe.training.ranks import Ranks
@@ -126,7 +127,7 @@ class _Run:
                 recipe.data.val_frames,
                 clips=trainer.task.clips,
                 low=recipe.data.val_low,
-                lpips=next((x.weights for x in losses if x.name == "lpips"), None),
+                lpips=next((lpips_file(x) for x in losses if x.name == "lpips"), None),
             )
         self.log: RunLog | None = None
         self.saved = time.monotonic()

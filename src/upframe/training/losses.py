@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from upframe.metrics import dists, lpips
+from upframe.metrics.files import find_file
 from upframe.training.features import (
     DISTSDistance,
     LPIPSDistance,
@@ -41,6 +44,15 @@ def as_pictures(frames: Tensor) -> Tensor:
     return frames.reshape(-1, *frames.shape[-3:])
 
 
+def lpips_file(config: LPIPSLoss) -> Path:
+    """The weights of LPIPS: the recipe's, or where the metric finds them.
+
+    Raises:
+        WeightsError: they are nowhere.
+    """
+    return config.weights or find_file(lpips.FILE, "LPIPS")
+
+
 class Losses:
     """Weighted distances of a result and its original."""
 
@@ -59,9 +71,10 @@ class Losses:
             if isinstance(config, PixelLoss):
                 distance = _PIXELS[config.name]
             elif isinstance(config, LPIPSLoss):
-                distance = LPIPSDistance(config.weights, config.shift).to(device)
+                distance = LPIPSDistance(lpips_file(config), config.shift).to(device)
             elif isinstance(config, DISTSLoss):
-                distance = DISTSDistance(config.weights, config.pictures).to(device)
+                file = config.weights or find_file(dists.FILE, "DISTS")
+                distance = DISTSDistance(file, config.pictures).to(device)
             elif isinstance(config, PerceptualLoss):
                 network = PerceptualDistance(config.weights, config.layers)
                 distance = network.to(device)

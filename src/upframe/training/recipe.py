@@ -20,6 +20,7 @@ from upframe.degradations.ranges import BIConfig
 from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
 from upframe.systems.registry import canonical_name, training_tasks
+from upframe.training.places import settle
 
 
 class _Strict(BaseModel):
@@ -59,7 +60,8 @@ class DataConfig(_Strict):
     """What it learns from."""
 
     train: Path
-    """Folder of high-resolution pictures; relative to the working directory."""
+    """Folder of high-resolution images. ``$DATA/`` begins paths inside the folder of
+    ``--data`` or ``UPFRAME_DATA``; others are relative to the working directory."""
     videos: Path | None = None
     """Folder of high-resolution video files, or a data set of clips, beside the clips
     from pictures."""
@@ -118,8 +120,8 @@ class LPIPSLoss(_Strict):
     """As the metric of ``upframe evaluate``."""
     weight: float = Field(1.0, gt=0)
     """Factor in the sum of losses."""
-    weights: Path
-    """File of the weights; docs/metrics.md says where it comes from."""
+    weights: Path | None = None
+    """File of the weights, docs/metrics.md; left out, it is found as for the metric."""
     shift: int = Field(0, ge=0, le=16)
     """Rows and columns, up to this many and drawn anew each step, that are cut off
     first. AlexNet begins with steps of 4 pixels; a network whose last layer makes
@@ -133,8 +135,9 @@ class DISTSLoss(_Strict):
     """As the metric of ``upframe evaluate``."""
     weight: float = Field(1.0, gt=0)
     """Factor in the sum of losses."""
-    weights: Path
-    """File of the weights; ``scripts/make_dists_weights.py`` makes it."""
+    weights: Path | None = None
+    """File that ``scripts/make_dists_weights.py`` makes; left out, it is found as for
+    the metric."""
     pictures: int | None = Field(None, ge=1)
     """How many pictures of a step it looks at, drawn at random; all if left out. On a
     processor VGG16 takes longer than the small networks that it judges."""
@@ -262,7 +265,8 @@ class Recipe(_Strict):
     system: SystemConfig
     """The network."""
     init: Path | None = None
-    """Weights to start from: a checkpoint of another run, or any file of this system.
+    """Weights to start from: the name of a run, of a file in ``checkpoints`` beside the
+    recipe, or of a bundled model, in this order; or the path of a file of this system.
     What the file lacks keeps its initial values, so that a larger network can start
     from a smaller one; what it has too much is refused."""
     data: DataConfig
@@ -322,12 +326,15 @@ def _yaml() -> Any:
     return yaml
 
 
-def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(
+    path: Path, overrides: tuple[str, ...] = (), data: Path | None = None
+) -> Recipe:
     """Read a recipe.
 
     Args:
         path: a YAML file.
         overrides: ``key.sub=value`` assignments that replace settings of the file.
+        data: folder of the data sets, see :func:`upframe.training.places.settle`.
 
     Raises:
         UsageError: if the file is missing, is no YAML, or does not fit the schema; the
@@ -345,6 +352,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise UsageError(f"The recipe {path} holds no settings.")
     for assignment in overrides:
         _set(tree, assignment)
+    settle(tree, path, data)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

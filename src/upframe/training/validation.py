@@ -89,7 +89,9 @@ class ValidationSet:
         )
         if not folders:
             raise InputError(
-                f"{folder} holds no clips.", "Check data.val of the recipe."
+                f"{folder} holds no clips.",
+                "Check --data and data.val of the recipe; --set data.val=null trains "
+                "without validation.",
             )
         self.scale = scale
         self.whole = clips

@@ -245,7 +245,9 @@ def read_prior(path: Path) -> tuple[Any, Autoencoder]:
     with building("prior", path, "liftvsr-nano-prior"):
         vae = read_autoencoder(Path(sizes.pop("autoencoder")))
         pixart = _pixart(vae, sizes)
-        vae.load_state_dict(part_of(checkpoint.state, "vae."))
+        trained = part_of(checkpoint.state, "vae.")
+        if trained:  # kept checkpoints leave the frozen autoencoder to its own file
+            vae.load_state_dict(trained)
         pixart.load_state_dict(part_of(checkpoint.state, "pixart."))
     return pixart, vae
 
