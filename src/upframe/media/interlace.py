@@ -88,9 +88,7 @@ def _combed_order(frames: list[VideoFrame], time_base: Any) -> str | None:
             graph = _graph(frame, time_base, "idet", "")
         graph.vpush(frame)
         for out in _drain(graph):
-            # PyAV 17 does not show it: there the flags must do.
-            found = getattr(out, "metadata", {})
-            kinds[found.get("lavfi.idet.single.current_frame", "")] += 1
+            kinds[out.metadata.get("lavfi.idet.single.current_frame", "")] += 1
     judged = kinds["tff"] + kinds["bff"] + kinds["progressive"]
     order = "tff" if kinds["tff"] >= kinds["bff"] else "bff"
     enough = kinds[order] >= max(_MIN_COMBED, _COMBED_SHARE * judged)

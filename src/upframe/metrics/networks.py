@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,6 @@ from upframe.metrics.files import find_file
 from upframe.metrics.images import as_tensor
 from upframe.metrics.phases import phase_crops
 from upframe.weights.loading import read_state
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Network = TypeVar("Network", bound=nn.Module)
 
