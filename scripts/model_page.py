@@ -213,6 +213,7 @@ def page(card: ModelCard, curve: Path) -> str:
         f"| memory | {card.bytes_per_pixel} bytes per input pixel ({runtime}) |",
         f"| files | {', '.join(sorted(card.files))}; {size / 1e3:.0f} kB together |",
         f"| licence | {card.licence} |",
+        "| credits | [works it learned from, and what follows](../credits.md) |",
         f"| trained on | {card.data} |",
         f"| recipe | `{card.recipe}`, {card.steps:,} steps |",
         "",

@@ -17,7 +17,7 @@ from upframe.media import versions
 from upframe.media.images import is_image_collection, probe_images
 from upframe.media.probe import probe as probe_file
 from upframe.runtimes.devices import available_memory, has_cuda, usable_cores
-from upframe.weights.index import PRESETS, list_models
+from upframe.weights.index import CREDITS, PRESETS, list_models
 
 _Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -83,6 +83,8 @@ def show_command(
     for key, value in card.model_dump().items():
         if value not in ("", {}, 0):
             print(f"{key}: {json.dumps(value) if isinstance(value, dict) else value}")
+    if card.name in _names() and card.files:
+        print(f"credits: {CREDITS}")
 
 
 def doctor(as_json: _Json = False) -> None:

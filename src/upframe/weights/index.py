@@ -15,6 +15,8 @@ from upframe.weights.card import ModelCard
 
 FILES = Path(__file__).parent / "files"
 """Folder of the cards and weight files that ship."""
+CREDITS = Path(__file__).parent / "CREDITS.md"
+"""The works that the bundled weights learned from, and what follows for the weights."""
 
 PRESETS: Mapping[str, str] = {
     "fast": "mia-vsr-xs",
