@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from material import reference
 from upframe.cli.main import main
 from upframe.degradations.bicubic import to_uint8
 from upframe.errors import UsageError
@@ -121,3 +122,25 @@ def test_the_command(
     assert len(json.loads(run("--json"))["frames"]["psnr"]) == 6
     lines = [line.split()[:2] for line in run().splitlines()]
     assert ["frame", "6"] in lines
+
+
+def _drift(values: tuple[float, ...]) -> float:
+    """Mean of frames 100 to 102 less that of frames 4 to 6, which show the same."""
+    return float(np.mean(values[LATE - 2 : LATE + 1]) - np.mean(values[3:6]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mia-vsr-xs", "mia-vsr-s", "mia-vsr-m"])
+def test_frame_100_scores_as_frame_5(model: str) -> None:
+    report = evaluate(
+        model=model,
+        data=reference("data/vid4"),
+        protocol="web",
+        metrics=["psnr", "checkerboard", "false_texture"],
+        frames=DISTINCT,
+        by_frame=LATE + 1,
+    )
+    drifts = {name: _drift(values) for name, values in report.by_frame.items()}
+    assert drifts["psnr"] > -0.2
+    assert drifts["checkerboard"] < 1
+    assert drifts["false_texture"] < 1
