@@ -3,8 +3,8 @@
     python scripts/frame_curve.py mia-vsr-s --data ../shared/data/vid4
     python scripts/model_page.py mia-vsr-s
 
-Clips of 13 frames as ordinary web video (protocol ``web``), forwards and backwards up
-to frame 101, which shows what frame 5 shows. Writes a CSV file below ``recipes/logs``
+Clips of 13 frames as ordinary web video (protocol ``web``), forwards and backwards to
+beyond frame 101, which shows what frame 5 shows. Writes a CSV file below ``recipes/logs``
 whose first line is the protocol; ``model_page.py`` puts a table on the page.
 """
 
@@ -21,7 +21,9 @@ from upframe.evaluation.evaluate import evaluate
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "recipes" / "logs"
 METRICS = ("psnr", "lpips", "checkerboard", "false_texture")
-DISTINCT, COUNT = 13, 101
+DISTINCT, COUNT = 13, 105
+"""Frames of a clip, and frames that are run. The last few are compressed otherwise and
+have no later frames to look at, so the curve goes a little beyond frame 101."""
 
 
 def curve_file(name: str) -> Path:

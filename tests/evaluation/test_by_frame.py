@@ -130,15 +130,16 @@ def _drift(values: tuple[float, ...]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["mia-vsr-xs", "mia-vsr-s", "mia-vsr-m"])
+@pytest.mark.parametrize("model", ["fast", "balanced", "best", "restore"])
 def test_frame_100_scores_as_frame_5(model: str) -> None:
+    """Whatever the level of its artifacts, a recurrent model does not add to them."""
     report = evaluate(
         model=model,
         data=reference("data/vid4"),
         protocol="web",
         metrics=["psnr", "checkerboard", "false_texture"],
         frames=DISTINCT,
-        by_frame=LATE + 1,
+        by_frame=LATE + 4,  # the last frames of a clip are compressed otherwise
     )
     drifts = {name: _drift(values) for name, values in report.by_frame.items()}
     assert drifts["psnr"] > -0.2

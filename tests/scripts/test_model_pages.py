@@ -78,7 +78,7 @@ def test_the_curve_stands_on_the_page(
     frame_curve.write_frames(file, values, "web: x4, all that decides")
     lines = model_page.frames_section(card, file)
     assert lines[2].startswith("web: x4, all that decides. The same frame comes again")
-    assert "frame 101 shows what frame 5 shows" in lines[2]
+    assert "101 show what frame 5 shows" in lines[2]
     assert lines[4] == "| frame | PSNR-Y | warping error |"
     assert lines[6] == "| 1 | 30.00 | – |"
     assert "| 101 | 31.00 | 2.00 |" in lines
