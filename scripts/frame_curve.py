@@ -4,8 +4,9 @@
     python scripts/model_page.py mia-vsr-s
 
 Clips of 13 frames as ordinary web video (protocol ``web``), forwards and backwards to
-beyond frame 101, which shows what frame 5 shows. Writes a CSV file below ``recipes/logs``
-whose first line is the protocol; ``model_page.py`` puts a table on the page.
+beyond frame 101, which shows what frame 5 shows. Writes a CSV file into
+``recipes/logs``, whose first line is the protocol; ``model_page.py`` puts a table on
+the page.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ TITLES = {
     "ewarp": ("warping error, lower is better", ".2f"),
 }
 """Scores of cards, and how they are printed."""
+INDEPENDENT = ("oasis",)
+"""Systems that look at several frames and carry nothing from one chunk to the next."""
 FRAME_NUMBERS = (1, 2, 3, 5, 8, 12, 20, 29, 53, 77, 101)
 """That the table by frame number shows."""
 
@@ -152,7 +154,7 @@ def curve_section(card: ModelCard, curve: Path) -> list[str]:
 
 def frames_section(card: ModelCard, curve: Path) -> list[str]:
     """Scores by frame number, for models that carry state from frame to frame."""
-    if card.lookahead is None and card.segment == 1:
+    if card.system in INDEPENDENT or (card.lookahead is None and card.segment == 1):
         return []
     heading = ["## Score by frame number", ""]
     if not curve.is_file():
