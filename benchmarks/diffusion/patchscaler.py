@@ -123,7 +123,7 @@ def sample(
     counts = sum(torch.bincount(frame.groups, minlength=3) for frame in done)
     simple, medium, hard = torch.as_tensor(counts).tolist()
     return Sampled(
-        as_frames(torch.stack([frame.picture for frame in done])[None]),
+        as_frames(torch.stack([frame.image for frame in done])[None]),
         0.0 if coarse else sum(frame.steps for frame in done) / patches,
         (simple, medium, hard),
     )

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from upframe.nn.images import colour_fixes, upsample
 from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge
 from upframe.systems.diffusion.latents import encode, fill
 from upframe.systems.ultravsr.configuration import TIMESTEPS, UltraVSRSizes
 from upframe.systems.ultravsr.training.tasks import PriorTask
@@ -71,7 +71,7 @@ class PriorRestorer(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Restore every frame for itself."""
         autoencoder = self.prior.autoencoder
-        big = enlarge(clips.flatten(0, 1), 4)
+        big = upsample(clips.flatten(0, 1), 4)
         height, width = big.shape[-2:]
         z = encode(autoencoder, fill(big, autoencoder.config.factor))
         indices = list(range(clips.shape[1])) * len(clips)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upframe.nn.pictures import colour_fixes, enlarge
+from upframe.nn.images import colour_fixes, upsample
 from upframe.systems.ultravsr.model import Step, restoration_step, sampled_frames
 
 
@@ -38,7 +38,7 @@ class SeveralSteps(nn.Module):
     def _restore(self, frames: Tensor) -> Tensor:
         """(T, 3, h, w) to (1, T, 3, 4h, 4w)."""
         system, count = self.system, len(frames)
-        big = enlarge(frames.float(), system.scale)
+        big = upsample(frames.float(), system.scale)
         factor = system.estimate(big[sampled_frames(count)])[None]
         step = restoration_step(factor, system.alphas_cumprod)
         z = system.encode(big, list(range(count)), self.seed)

@@ -10,10 +10,10 @@ import oasis_parts as parts
 from upframe.errors import WeightsError
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.oasis.attention import SingleTokenProcessor
-from upframe.systems.oasis.initial_estimate import GuessConfig, LatentGuess
+from upframe.systems.oasis.initial_estimate import EstimateConfig, InitialEstimate
 from upframe.systems.oasis.model import OASIS, OasisConfig
 
-GUESS = OasisConfig(guess=GuessConfig(width=6, blocks=1))
+GUESS = OasisConfig(guess=EstimateConfig(width=6, blocks=1))
 
 
 def guessing(channels: int = 12 + 4) -> OASIS:
@@ -24,7 +24,7 @@ def guessing(channels: int = 12 + 4) -> OASIS:
 def test_the_transformer_sees_the_guess_and_corrects_it() -> None:
     system = guessing()
     clip = parts.clip(3)
-    assert isinstance(system.guess, LatentGuess)
+    assert isinstance(system.guess, InitialEstimate)
     last = system.transformer.proj_out
     with torch.inference_mode():
         x = torch.cat(list(system._inputs(clip.unbind(1), [], 0, 0)), dim=2)  # type: ignore[arg-type]

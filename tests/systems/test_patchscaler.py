@@ -74,9 +74,9 @@ def test_the_full_size_adds_up() -> None:
 def test_any_frame_comes_out_four_times_larger(height: int, width: int) -> None:
     session = Session(parts.system())
     done = session.push(parts.frame(height, width))
-    assert done.picture.shape == (3, 4 * height, 4 * width)
-    assert 0 <= done.picture.min() <= done.picture.max() <= 1
-    assert done.group_map().shape == done.picture.shape
+    assert done.image.shape == (3, 4 * height, 4 * width)
+    assert 0 <= done.image.min() <= done.image.max() <= 1
+    assert done.group_map().shape == done.image.shape
     assert done.groups.shape == done.confidence.shape == (len(done.grid),)
 
 
@@ -131,19 +131,19 @@ def test_the_same_noise_whatever_the_chunk_and_other_noise_elsewhere() -> None:
     model = parts.system()
     frames = [parts.frame(seed=n) for n in range(3)]
     whole = Session(model, Options(seed=4, keep_ratio=0.5))
-    pictures = [whole.push(f).picture for f in frames]
+    pictures = [whole.push(f).image for f in frames]
     # with a budget, groups of the frame before count; a scene of its own begins here
     options = Options(seed=4, keep_ratio=1.0, noise="frame")
     late = Session(model, replace(options, first_index=2))
     full = Session(model, options)
-    last = [full.push(f).picture for f in frames][-1]
-    assert torch.equal(late.push(frames[2]).picture, last)
+    last = [full.push(f).image for f in frames][-1]
+    assert torch.equal(late.push(frames[2]).image, last)
     again = Session(model, Options(seed=4, keep_ratio=0.5))
-    assert torch.equal(again.push(frames[0]).picture, pictures[0])
+    assert torch.equal(again.push(frames[0]).image, pictures[0])
 
     def first(**options: Any) -> Tensor:
         session = Session(model, Options(keep_ratio=0.5, **options))
-        return session.push(frames[0]).picture
+        return session.push(frames[0]).image
 
     assert not torch.equal(first(seed=5), pictures[0])
     assert torch.equal(first(seed=4, first_index=1), pictures[0])
@@ -253,7 +253,7 @@ def test_clips_are_scenes_of_their_own() -> None:
     assert out.shape == (2, 2, 3, 56, 72)
     session = Session(model)
     for frame, wanted in zip(clips[1], out[1], strict=True):
-        assert torch.equal(session.push(frame).picture, wanted)
+        assert torch.equal(session.push(frame).image, wanted)
 
 
 def test_bfloat16_is_close_to_float32() -> None:
@@ -264,7 +264,7 @@ def test_bfloat16_is_close_to_float32() -> None:
     half = model.to(torch.bfloat16)
     half.set_memory(memory)  # the fingerprint survives rounding
     got = Session(half).push(frame)
-    assert (got.picture - wanted.picture).abs().max() < 0.05
+    assert (got.image - wanted.image).abs().max() < 0.05
     assert torch.equal(half.alphas, parts.system().alphas)
 
 
@@ -285,7 +285,7 @@ def test_diffusers_autoencoder_can_take_the_place_of_ours() -> None:
         z = model.encode(picture)
         wanted = vae.decode(z / vae.config.scaling_factor).sample * 0.5 + 0.5
         torch.testing.assert_close(model.decode(z), wanted)
-    assert Session(model).push(parts.frame()).picture.isfinite().all()
+    assert Session(model).push(parts.frame()).image.isfinite().all()
 
 
 def test_errors_say_what_is_wrong() -> None:

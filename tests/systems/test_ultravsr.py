@@ -10,7 +10,7 @@ from torch import Tensor
 import ultravsr_parts as parts
 import upframe
 from upframe.errors import RuntimeFailure, WeightsError
-from upframe.nn.pictures import colour_fixes
+from upframe.nn.images import colour_fixes
 from upframe.systems import ultravsr
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.ultravsr.backbones import (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import ultravsr_parts as parts
 from upframe.errors import UsageError
-from upframe.nn.pictures import enlarge
+from upframe.nn.images import upsample
 from upframe.systems.diffusion.autoencoder import Autoencoder, AutoencoderConfig
 from upframe.systems.ultravsr.backbones import decoder_stages, place_in_vae
 from upframe.systems.ultravsr.model import UltraVSR
@@ -160,7 +160,7 @@ def test_tiles_run_the_whole_system() -> None:
     assert out.shape == whole.shape == (3, 3, 40, 80)
     # far from the seam nothing but the statistics of a tile differs
     difference = (out - whole).abs().mean()
-    assert 0 < difference < 0.2 * (whole - enlarge(frames, 2)).abs().mean()
+    assert 0 < difference < 0.2 * (whole - upsample(frames, 2)).abs().mean()
 
 
 def test_offloading_changes_nothing_and_leaves_networks_in_main_memory() -> None:

@@ -51,7 +51,7 @@ def test_worse_degradations_get_lower_factors() -> None:
     real = factor_example(
         clip, RealConfig(first_video=None, final_video=None), 4, rng, encode
     )
-    assert mild.pictures.shape == real.pictures.shape == (2, 3, 64, 64)
+    assert mild.images.shape == real.images.shape == (2, 3, 64, 64)
     assert mild.target.shape == (2,)
     assert (mild.target > 0.95).all()
     assert (real.target < mild.target).all()

@@ -7,7 +7,7 @@ from upframe.systems.ultravsr.training.temporal_gan import (
     Kind,
     TemporalPatchGAN,
     discriminator_loss,
-    frozen_judgement,
+    frozen_scores,
     generator_loss,
 )
 
@@ -73,10 +73,10 @@ def test_it_learns_to_tell_flicker() -> None:
         assert network(clips(0.0)).mean() > network(clips(0.5)).mean() + 0.5
 
 
-def test_a_frozen_judgement_leaves_the_discriminator_alone() -> None:
+def test_a_frozen_scores_leaves_the_discriminator_alone() -> None:
     network = TemporalPatchGAN(2)
     clip = torch.rand(1, 2, 3, 8, 8, requires_grad=True)
-    generator_loss(frozen_judgement(network, clip)).backward()
+    generator_loss(frozen_scores(network, clip)).backward()
     assert clip.grad is not None
     assert clip.grad.abs().sum() > 0
     assert all(p.grad is None and p.requires_grad for p in network.parameters())

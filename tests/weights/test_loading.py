@@ -141,7 +141,6 @@ def _bad_files(folder: Path) -> dict[str, Path]:
     keep("number.pth", 7)
     keep("nothing.pth", {})
     keep("numbers.pth", {"params": {"a": 1}})
-    keep("extra.pth", {**STATE, "extra.weight": torch.ones(3)})
     keep("missing.pth", {k: v for k, v in STATE.items() if "temperature" not in k})
     keep("shape.pth", {**STATE, "conv_after_body.weight": torch.ones(8, 8, 1, 1)})
     keep("channels.pth", {**STATE, "sft.weight": torch.ones(8, 4, 3, 3)})
@@ -152,6 +151,17 @@ def _bad_files(folder: Path) -> dict[str, Path]:
     files["folder.pth"] = folder / "folder.pth"
     files["folder.pth"].mkdir()
     return files
+
+
+def test_entries_that_are_not_used_are_listed_and_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "extra.pth"
+    torch.save({**STATE, "head.weight": torch.ones(3)}, path)
+    network = load(path)
+    assert set(network.state_dict()) == set(STATE)
+    assert "'head.weight'" in caplog.text
+    assert str(path) in caplog.text
 
 
 def test_whatever_is_wrong_is_a_weights_error(

@@ -32,13 +32,13 @@ class _Level(nn.Module):
         self.basic_module = nn.Sequential(*layers[:-1])
 
     def forward(self, reference: Tensor, moved: Tensor, flow: Tensor) -> Tensor:
-        """Two (B, 3, h, w) pictures and a (B, 2, h, w) flow to a (B, 2, h, w) step."""
+        """Two (B, 3, h, w) images and a (B, 2, h, w) flow to a (B, 2, h, w) step."""
         out: Tensor = self.basic_module(torch.cat((reference, moved, flow), dim=1))
         return out
 
 
 class SpyNet(nn.Module):
-    """Flow between two pictures."""
+    """Flow between two images."""
 
     mean: Tensor
     std: Tensor
@@ -54,7 +54,7 @@ class SpyNet(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
 
     def forward(self, reference: Tensor, other: Tensor) -> Tensor:
-        """Where the pixels of one picture are found in another.
+        """Where the pixels of one image are found in another.
 
         Args:
             reference: (B, 3, h, w), RGB in [0, 1]; h and w of 33 and more, so that the

@@ -1,7 +1,7 @@
 """Noise that depends on a seed and the number of a frame alone.
 
 However a video is cut into chunks, and wherever each runs, frame 1000 gets the same
-noise. It is drawn on the processor in float32, so devices and types do not matter.
+noise. It is sampled on the CPU in float32, so devices and types do not matter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def frame_noise(seed: int, indices: Iterable[int], shape: Sequence[int]) -> Tens
         shape: of one frame.
 
     Returns:
-        (frames, *shape), float32, on the processor.
+        (frames, *shape), float32, on the CPU.
     """
     frames = [
         np.random.Generator(

@@ -98,7 +98,7 @@ def _bands(
     """Blocks (inputs, outputs, matrix (outputs, inputs)) that cover one axis.
 
     With ``channels`` > 1 the matrices act on interleaved samples, which saves moving
-    (H, W, C) pictures to planes and back.
+    (H, W, C) images to planes and back.
     """
     indices, weights = contributions(length, out_length, scale, kernel, antialias)
     blocks = []
@@ -127,7 +127,7 @@ def imresize(
     kernel: Kernel = "bicubic",
     antialias: bool = True,
 ) -> NDArray[Any]:
-    """Resize a picture as MATLAB's ``imresize`` does.
+    """Resize an image as MATLAB's ``imresize`` does.
 
     Args:
         image: (H, W) or (H, W, C) of any range. float32 is computed in float32, which
@@ -138,27 +138,17 @@ def imresize(
         antialias: widen the kernel along axes that shrink (MATLAB's default).
 
     Returns:
-        The resized picture, float32 or float64, C-contiguous. Values are not clipped:
+        The resized image, float32 or float64, C-contiguous. Values are not clipped:
         the kernels overshoot at edges by up to about a fifth of the step.
 
     Raises:
         ValueError: if neither or both of ``scale`` and ``size`` are given, one of them
-            is not positive, or the picture has another rank or no pixels.
+            is not positive, or the image has another rank or no pixels.
     """
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(f"expected (H, W) or (H, W, C) pixels, got {image.shape}")
     height, width = image.shape[:2]
-    if (scale is None) == (size is None):
-        raise ValueError("give either scale or size")
-    if scale is not None:
-        if not (isfinite(scale) and scale > 0):
-            raise ValueError(f"scale must be positive, got {scale}")
-        size, scales = (ceil(scale * height), ceil(scale * width)), (scale, scale)
-    else:
-        assert size is not None
-        if min(size) < 1:
-            raise ValueError(f"size must be positive, got {size}")
-        scales = (size[0] / height, size[1] / width)
+    size, scales = _output_size(height, width, scale, size)
     if kernel not in _KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}; known: {', '.join(_KERNELS)}")
 
@@ -190,3 +180,19 @@ def imresize(
     if out is image or np.shares_memory(out, image):
         out = out.copy()
     return out.reshape(size if image.ndim == 2 else (*size, channels))
+
+
+def _output_size(
+    height: int, width: int, scale: float | None, size: tuple[int, int] | None
+) -> tuple[tuple[int, int], tuple[float, float]]:
+    """Height and width of the output, and the scale of each axis."""
+    if (scale is None) == (size is None):
+        raise ValueError("give either scale or size")
+    if scale is not None:
+        if not (isfinite(scale) and scale > 0):
+            raise ValueError(f"scale must be positive, got {scale}")
+        return (ceil(scale * height), ceil(scale * width)), (scale, scale)
+    assert size is not None
+    if min(size) < 1:
+        raise ValueError(f"size must be positive, got {size}")
+    return size, (size[0] / height, size[1] / width)

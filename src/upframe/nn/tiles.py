@@ -23,7 +23,7 @@ def view(x: Tensor, tile: Tile, scale: int = 1) -> Tensor:
 
 
 def weights(grid: TileGrid, scale: int = 1) -> list[Tensor]:
-    """(h, w) for each tile, row by row, on the processor; they sum to 1 everywhere."""
+    """(h, w) for each tile, row by row, on the CPU; they sum to 1 everywhere."""
     given = grid.weights(scale)
     rows, columns = (
         [torch.tensor(w) for w in ws] for ws in (given.rows, given.columns)

@@ -299,7 +299,7 @@ class _PatchScalerSession(_Session):
             self._video = self._open()
         restored = self._video.push(frame[0])
         self._groups = restored.groups
-        return [restored.picture]
+        return [restored.image]
 
     def state(self) -> State:
         """``groups`` of the last frame."""

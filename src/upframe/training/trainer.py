@@ -1,8 +1,8 @@
 """One training run's state: network, average, optimiser, step; saved and restored.
 
-All chance comes from ``(seed, step)``, never from a running generator, so a run that
-was stopped and continued sees the same patches in the same steps as one that was not;
-on the same machine and thread count the weights are equal bit for bit.
+All random numbers come from ``(seed, step)``, never from a running generator, so a run
+that was stopped and continued sees the same patches in the same steps as one that was
+not; on the same machine and thread count the weights are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Trainer:
         network.load_state_dict(self.averaged())
         return network
 
-    def _pictures(self, pixels: Tensor) -> Tensor:
+    def _images(self, pixels: Tensor) -> Tensor:
         """(B, [T,] h, w, 3) uint8 to what the system takes, floats in [0, 1]."""
         # (B, h, w, 3) in memory, seen as (B, 3, h, w), is channels-last already.
         x = pixels.movedim(-1, -3) / 255.0
@@ -165,7 +165,7 @@ class Trainer:
         low, high = (side.to(self.device, non_blocking=True) for side in batch)
         pieces = config.accumulate
         for x, y in zip(low.chunk(pieces), high.chunk(pieces), strict=True):
-            parts = self._backward(self._pictures(x), self._pictures(y), adversary)
+            parts = self._backward(self._images(x), self._images(y), adversary)
             for name, value in parts.items():
                 seen[name] = seen.get(name, 0) + value.detach() / pieces
         trained: list[tuple[nn.Module, Optimizer]] = [(self.network, self.optimiser)]

@@ -46,7 +46,7 @@ class ModelCard(BaseModel):
     config: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the system's constructor."""
     files: dict[str, WeightFile] = Field(default_factory=dict)
-    """Weight files by format: ``onnx``, ``safetensors``, ... ; networks of clips have a
+    """Weight files by format: ``onnx``, ``safetensors``, ... ; video models have a
     second graph, ``onnx-masked``, and perhaps both in int8, ``onnx-int8`` and
     ``onnx-int8-masked``."""
 
@@ -67,7 +67,7 @@ class ModelCard(BaseModel):
     """Frames that are computed together; chunks are whole multiples of it, up to a
     cut."""
     seeded: bool = False
-    """Whether it draws noise: takes a seed."""
+    """Whether it samples noise and takes a seed."""
     tiling: Tiling = "pictures"
     """What can be done with frames that do not fit into memory."""
     base_bytes: int = 0

@@ -6,6 +6,7 @@ The system and its arguments are found from the names and shapes in the file; se
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("Loading weights as a network", "torch") from error
 
+_log = logging.getLogger(__name__)
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
@@ -200,7 +202,10 @@ def _fitting(
     if missing := [key for key in expected if key not in state]:
         raise WeightsError(f"{what}: it lacks {_some(missing)}.", advice)
     if extra := [key for key in state if key not in expected]:
-        raise WeightsError(f"{what}: it has {_some(extra)} besides.", advice)
+        _log.warning(
+            "%s has entries that %s does not use: %s.", path, spec.title, _some(extra)
+        )
+        state = {key: value for key, value in state.items() if key in expected}
     for key, value in state.items():
         wanted = expected[key]
         if value.shape != wanted.shape:

@@ -3,7 +3,7 @@
 An own network; it follows the lines of latent diffusion's KL autoencoder (Rombach et
 al., CVPR 2022) and of the tiny ones that are distilled from it (TAESD), from which it
 takes plain residual blocks without normalisation. Without normalisation over the
-picture, a tile gives what the whole picture gives, and there is nothing to overflow in
+image, a tile gives what the whole image gives, and there is nothing to overflow in
 half precision that the input does not bring with it.
 
 It has the attributes of diffusers' ``AutoencoderKL`` that UltraVSR uses (``encode``,
@@ -49,7 +49,7 @@ class AutoencoderConfig:
 
     @property
     def factor(self) -> int:
-        """Picture size over latent size."""
+        """Image size over latent size."""
         return self.patch * int(2 ** (len(self.block_out_channels) - 1))
 
 
@@ -58,8 +58,8 @@ NANO = AutoencoderConfig((48, 80), latent_channels=16, patch=4)
 
 
 def factor_of(vae: Any) -> int:
-    """Picture size over latent size of our `Autoencoder` or diffusers' ones of
-    pictures."""
+    """Image size over latent size of our `Autoencoder` or diffusers' ones of
+    images."""
     own: int | None = getattr(vae.config, "factor", None)
     return own or int(2 ** (len(vae.config.block_out_channels) - 1))
 
@@ -116,7 +116,7 @@ def _blocks(channels: int, count: int) -> list[nn.Module]:
 
 
 class Encoder(nn.Module):
-    """Pictures to the moments of their latents."""
+    """Images to the moments of their latents."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class UpBlock(nn.Sequential):
 
 
 class UpConv(nn.Conv2d):
-    """A 3×3 convolution of what was enlarged to twice the size, pixels repeated.
+    """A 3×3 convolution of what was upsampled to twice the size, pixels repeated.
 
     Of the nine pixels under its kernel, four differ. So this is, for each of the four
     pixels that come of one, a convolution of 2×2 of the small map: 4/9 of the work.
@@ -218,7 +218,7 @@ class ToPixels(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pictures; attributes as in diffusers' decoder."""
+    """Latents to images; attributes as in diffusers' decoder."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Autoencoder(nn.Module):
         channels_last(self)
 
     def encode(self, x: Tensor) -> Encoded:
-        """Where the latents of pictures lie.
+        """Where the latents of images lie.
 
         Args:
             x: (B, 3, H, W) in [-1, 1]; H and W are multiples of ``config.factor``.
@@ -283,7 +283,7 @@ class Autoencoder(nn.Module):
         return Encoded(Posterior(mean, logvar.clamp(-30.0, 20.0)))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Pictures from latents.
+        """Images from latents.
 
         Args:
             z: (B, latent channels, h, w), not scaled.
@@ -295,7 +295,7 @@ class Autoencoder(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> tuple[Tensor, Posterior]:
-        """A picture through a sampled latent and back, as training needs it."""
+        """An image through a sampled latent and back, as training needs it."""
         posterior = self.encode(x).latent_dist
         z = posterior.mean + posterior.std * torch.randn_like(posterior.mean)
         return self.decode(z), posterior

@@ -50,7 +50,7 @@ def find_folder(
         source: a folder, or the id of a repository on the Hugging Face hub.
         commit: of the repository, 40 hex digits; needed for an id.
         offline: take only what an earlier call has stored.
-        mirror: address of a server that speaks the hub's protocol; None for the hub,
+        mirror: address of a server that has the hub's protocol; None for the hub,
             or what the variable ``HF_ENDPOINT`` says.
         parts: subfolders to fetch; none for all.
 

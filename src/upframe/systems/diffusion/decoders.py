@@ -26,7 +26,7 @@ class Decoder(Protocol):
     """A frozen decoder."""
 
     spatial: int
-    """Picture size over latent size."""
+    """Image size over latent size."""
     temporal: int
     """Frames of a latent frame other than the first, which holds one."""
     channels: int
@@ -90,7 +90,7 @@ class WanDecoder:
 
 
 class FrameDecoder:
-    """A decoder of pictures: diffusers' ``AutoencoderKL`` or our ``Autoencoder``.
+    """A decoder of images: diffusers' ``AutoencoderKL`` or our ``Autoencoder``.
 
     Args:
         vae: the autoencoder.

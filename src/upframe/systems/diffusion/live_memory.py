@@ -1,8 +1,8 @@
-"""How much memory a computation will take, told without taking it.
+"""How much memory a computation will take, without allocating it.
 
 On the meta device tensors have shapes and no content, and every operation runs at once.
 `live_bytes` counts what would be alive, and, where asked, the columns into which torch
-unfolds the input of a 3-D convolution on a processor: measured, they were half and more
+unfolds the input of a 3-D convolution on a CPU: measured, they were half and more
 of the peak of a small video decoder. What other kernels take for themselves while they
 run, and what an allocator keeps beyond what is alive, it cannot see.
 """
@@ -71,7 +71,7 @@ def live_bytes(work: Callable[[], object], *, unfolding: bool = False) -> int:
     Args:
         work: runs it, without gradients, on the meta device or any other. What existed
             before does not count unless an operation returns a view of it.
-        unfolding: count the columns of 3-D convolutions on a processor, too.
+        unfolding: count the columns of 3-D convolutions on a CPU, too.
     """
     count = _Count(unfolding)
     with torch.inference_mode(), count:

@@ -1,6 +1,6 @@
-"""The autoencoder of the nano systems: pictures through a latent and back.
+"""The autoencoder of the nano systems: images through a latent and back.
 
-With a teacher, a smaller one learns to speak the latents of a larger: what was trained
+With a teacher, a smaller one learns the latents of a larger: what was trained
 on those, a prior or a transformer, goes on with either.
 """
 
@@ -94,17 +94,17 @@ def _start_from(network: Autoencoder, teacher: Autoencoder) -> None:
     network.load_state_dict(common, strict=False)
 
 
-def clean_latents(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:
+def clean_latents(autoencoder: Autoencoder, images: Tensor) -> Tensor:
     """Latents of unit variance, without gradient.
 
     Args:
         autoencoder: any.
-        pictures: (B, 3, H, W) in [0, 1]; cut to multiples of the factor.
+        images: (B, 3, H, W) in [0, 1]; cut to multiples of the factor.
 
     Returns:
         (B, latent channels, H / factor, W / factor), float32.
     """
-    return encode(autoencoder, trim(pictures, autoencoder.config.factor))
+    return encode(autoencoder, trim(images, autoencoder.config.factor))
 
 
 def read_autoencoder(path: Path) -> Autoencoder:

@@ -16,19 +16,19 @@ parameter names, so that their checkpoints load.
 The map is unfolded into patches once per unit, not once per attention layer, which is
 what makes the network cheap to deploy.
 
-``norm`` is ``tanh`` followed by a 1×1 convolution in DITN_Real (the only variant that
-the authors released) and LayerNorm over channels in DITN and DITN_Tiny.
+``norm`` is ``tanh`` followed by a 1×1 convolution in DITN_Real and LayerNorm over
+channels in DITN and DITN_Tiny. The authors' weights are named
+``DITN_[Tiny|Real]_x{2,3,4}.pth``.
 
 Deviations from the authors' code:
 
 * Sizes, depths and the FFN's expansion are arguments; the defaults are DITN_Real ×4.
 * Inputs smaller than a patch, which reflection cannot fill, repeat their edge instead.
-* ``residual=True`` adds the bilinearly enlarged input to the output and starts the last
-  convolution at zero. The authors have no such path. Networks of a few ten thousand
-  parameters that train for an hour spend less of it on learning the identity.
+* ``residual=True`` adds the bilinearly upsampled input to the output and starts the
+  last convolution at zero. The authors have no such path. Networks of a few ten
+  thousand parameters that train for an hour spend less of it on learning the identity.
 * Names of LayerNorm's parameters (``norm1.body.weight``) follow Restormer, whose
-  classes the authors left in their file; weights of DITN and DITN_Tiny were never
-  released.
+  classes the authors left in their file.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ class DITN(nn.Module):
         expansion: hidden over outer channels in the feed-forward layers.
         norm: ``tanh`` (DITN_Real) or ``layer`` (DITN, DITN_Tiny).
         patch: side of a patch in input pixels.
-        residual: add the bilinearly enlarged input to the output (not the authors').
+        residual: add the bilinearly upsampled input to the output (not the authors').
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class DITN(nn.Module):
         )
         if residual:
             # Says in the state dict that the path exists: without this mark the weights
-            # would load into a network without the path and give wrong pictures.
+            # would load into a network without the path and give wrong images.
             self.register_buffer("residual_path", torch.ones(()))
             last = self.upsample[0]
             assert isinstance(last, nn.Conv2d)
@@ -286,7 +286,7 @@ class DITN(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Enlarge pictures, each for itself.
+        """Upscale images, each for itself.
 
         Args:
             frames: (B, 3, h, w) or (B, T, 3, h, w), RGB in [0, 1], any h and w.

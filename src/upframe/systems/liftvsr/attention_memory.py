@@ -51,7 +51,7 @@ class AttentionMemory(nn.Module):
         self.gate = nn.Linear(2 * channels, heads)
 
     def read(self, x: Tensor, cache: Tensor, size: Size) -> Tensor:
-        """What the cache says to each token.
+        """What each token reads from the cache.
 
         Args:
             x: (B, T, N, C), features of a clip.

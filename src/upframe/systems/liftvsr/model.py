@@ -37,14 +37,14 @@ Where the paper is silent, this was chosen:
 * LoRA: rank 16, on all linear layers of both attentions and the feed-forward network.
 * Few steps: DPM-Solver++ of second order (diffusers) at 4 evenly spaced times, the
   first 999. It begins with c, noised to that time, for the sampler never sees a signal
-  of zero. Noise is drawn from the seed and the number of the frame alone.
+  of zero. Noise is sampled from the seed and the number of the frame alone.
 * No guidance; one prompt for all frames: an embedding that is given, or one token of
   zeros. T5-XXL, PixArt's text encoder, has 4.3 billion parameters and is not needed.
 * The last segment may be shorter. Segments do not overlap.
 * Sides are padded by their edge to whole patches, and cut again.
-* Pictures larger than PixArt's own are cut into tiles of that size, in latents, which
+* Images larger than PixArt's own are cut into tiles of that size, in latents, which
   overlap by a quarter. The network sees one after the other, so that its time grows
-  with the picture and its memory does not; the noise that it predicts is blended before
+  with the image and its memory does not; the noise that it predicts is blended before
   each step of the sampler. Each tile has a cache of its own.
 
 Trained are LoRA, the condition's embedding, the gain and the branches.
@@ -61,8 +61,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError
+from upframe.nn.images import colour_fixes, require_clip, require_finite, upsample
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge, require_clip, require_finite
 from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.diffusion.components import (
@@ -198,7 +198,7 @@ class LiftVSR(nn.Module):
             RuntimeFailure: a network gave something that is no number.
         """
         clips, count = frames.shape[:2]
-        big = enlarge(frames.flatten(0, 1).float(), self.scale)
+        big = upsample(frames.flatten(0, 1).float(), self.scale)
         condition = torch.unflatten(self.encode(big), 0, (clips, count))
         indices = range(first_index, first_index + count)
         noise = frame_noise(seed, indices, condition.shape[2:]).to(condition)
@@ -246,7 +246,7 @@ class LiftVSR(nn.Module):
         return plan_tiles(width, height, side, side, side // OVERLAP, patch)
 
     def cached_tokens(self, height: int, width: int) -> int:
-        """Tokens of a cache for pictures of this size, those of all tiles."""
+        """Tokens of a cache for images of this size, those of all tiles."""
         patch = self.transformer.pixart.config.patch_size
         whole = self.decoder.spatial * patch
         latents = (-(-side // whole) * patch for side in (height, width))
@@ -279,27 +279,27 @@ class LiftVSR(nn.Module):
         )
         return noise, joined if remember else cache
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures, the mean of what the encoder says.
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents of images, the encoder's mean.
 
         Args:
-            pictures: (N, 3, H, W) in [0, 1]; padded by their edge to whole patches.
+            images: (N, 3, H, W) in [0, 1]; padded by their edge to whole patches.
 
         Returns:
             (N, D, H / factor, W / factor), float32, with unit variance, without
             gradient.
         """
         whole = self.decoder.spatial * self.transformer.pixart.config.patch_size
-        return encode(self.vae, fill(pictures, whole))
+        return encode(self.vae, fill(images, whole))
 
     def decode(self, z: Tensor, height: int, width: int) -> Tensor:
-        """Pictures (N, 3, height, width) around [0, 1], float32, from latents.
+        """Images (N, 3, height, width) around [0, 1], float32, from latents.
 
         Raises:
             RuntimeFailure: the decoder gave something that is no number.
         """
         out = self.decoder.start()(z[:, :, None])[:, 0]
-        require_finite(out, "The decoded picture")
+        require_finite(out, "The decoded image")
         return out[..., :height, :width].float() * 0.5 + 0.5
 
     def merge(self) -> None:
@@ -387,7 +387,7 @@ class LiftVSR(nn.Module):
             dtype: of the weights.
 
         Raises:
-            WeightsError: a configuration is missing or makes no sense.
+            WeightsError: a configuration is missing or invalid.
         """
         config = read_config(folder / CONFIG)
         pixart = describe_component(

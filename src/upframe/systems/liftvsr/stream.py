@@ -60,7 +60,7 @@ class Session:
 
         Returns:
             The next finished frames, (3, scale · h, scale · w) in [0, 1], float32, on
-            the processor; maybe none.
+            the CPU; maybe none.
 
         Raises:
             UsageError: the frames are of another shape.
@@ -81,7 +81,7 @@ class Session:
         return self._forget()
 
     def state(self) -> dict[str, Tensor]:
-        """All that the session knows, on the processor.
+        """All that the session knows, on the CPU.
 
         ``index`` is the number of the first frame that waits, ``waiting`` (n, 3, h, w)
         are those frames, ``cache.N`` is the cache of branch N. Its size is bounded:

@@ -95,7 +95,7 @@ class LiftTransformer(nn.Module):
         pixart: diffusers' ``PixArtTransformer2DModel``; is frozen, LoRA is added to the
             blocks in place.
         segment: the most frames that are seen at once.
-        factor: picture size over latent size.
+        factor: image size over latent size.
         rank: of the LoRA; 0 for none.
         token_flow: see `TemporalBranch`; likewise ``memory``.
 
@@ -188,14 +188,11 @@ class LiftTransformer(nn.Module):
         x = x + given.flatten(2).transpose(1, 2)
         time, embedded = pixart.adaln_single(
             timestep.repeat_interleave(frames),
-            self._picture_conditions(z),
+            self._image_conditions(z),
             batch_size=count,
             hidden_dtype=x.dtype,
         )
-        text = prompt.to(x.dtype).expand(clips, -1, -1)
-        text = text.repeat_interleave(frames, dim=0)
-        if pixart.caption_projection is not None:
-            text = pixart.caption_projection(text)
+        text = self._text(prompt.to(x.dtype), clips, frames)
         updated: list[Tensor] = []
         for layer, block in enumerate(pixart.transformer_blocks):
             x = self._call(block, x, None, text, None, time)
@@ -216,6 +213,13 @@ class LiftTransformer(nn.Module):
         variance = out.shape[2] - z.shape[2]
         known = F.pad(self.gain.view(-1, 1, 1) * known, (0, 0, 0, 0, 0, variance))
         return out + known, tuple(updated) if remember else cache
+
+    def _text(self, prompt: Tensor, clips: int, frames: int) -> Tensor:
+        """(1 or B, L, K) to the embeddings of all frames (B * T, L, K')."""
+        text = prompt.expand(clips, -1, -1).repeat_interleave(frames, dim=0)
+        if self.pixart.caption_projection is not None:
+            text = self.pixart.caption_projection(text)
+        return text
 
     def merge(self) -> None:
         """Add LoRA to PixArt's weights and take it out; nothing if there is none."""
@@ -244,8 +248,8 @@ class LiftTransformer(nn.Module):
             return out
         return module(*args)
 
-    def _picture_conditions(self, z: Tensor) -> dict[str, Tensor | None]:
-        """Size and shape of the picture, which PixArt at 1024 is told."""
+    def _image_conditions(self, z: Tensor) -> dict[str, Tensor | None]:
+        """Size and shape of the image, which PixArt at 1024 takes as a condition."""
         if not self.pixart.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
         height, width = (side * self.factor for side in z.shape[-2:])

@@ -69,7 +69,7 @@ def choose(score: Tensor, keep_ratio: float | None, windows: Windows) -> Tensor:
 
     Args:
         score: (B, h * w).
-        keep_ratio: share of each picture's tokens; whole windows in the order of their
+        keep_ratio: share of each image's tokens; whole windows in the order of their
             mean scores, the last of them in part. None for the threshold of training:
             each token with a score of 0 and more.
         windows: how the map is cut.
@@ -86,8 +86,8 @@ def choose(score: Tensor, keep_ratio: float | None, windows: Windows) -> Tensor:
     by_window = F.pad(exact, (0, 1))[:, windows.rows]
     order = (by_window.sum(dim=2) / inside.sum(dim=1)).argsort(dim=1, descending=True)
     chosen = torch.zeros_like(score, dtype=torch.bool)
-    for picture, ranked in zip(chosen, order, strict=True):
-        picture[windows.rows[ranked][inside[ranked]][:most]] = True
+    for image, ranked in zip(chosen, order, strict=True):
+        image[windows.rows[ranked][inside[ranked]][:most]] = True
     return chosen
 
 
@@ -309,8 +309,8 @@ class Block(nn.Module):
         if not self.training or self.drop_path == 0:
             return x
         stays = 1 - self.drop_path
-        drawn = torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype) < stays
-        return x * drawn.to(x) / stays
+        kept = torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype) < stays
+        return x * kept.to(x) / stays
 
 
 def _blend(kept: Tensor, new: Tensor, old: Tensor) -> Tensor:

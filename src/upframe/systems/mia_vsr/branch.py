@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class Branch(nn.Module):
     ) -> None:
         super().__init__()
         # These two and conv_before_upsample are in the authors' files and are never
-        # used: their class also serves as a network of its own, which takes pictures.
+        # used: their class also serves as a network of its own, which takes images.
         self.conv_first = nn.Conv2d(3, dim, 3, padding=1)
         self.conv_first_feat = nn.Conv2d(64, dim, 3, padding=1)
         self.patch_embed = _PatchEmbed(dim)
@@ -182,19 +182,25 @@ class Branch(nn.Module):
                     cuts.shifted if block.shifted else cuts.plain,
                     keep_ratio,
                 )
-                if skips:
-                    tokens, memory, mask = block.skipping(*arguments)
-                elif self.checkpointing and torch.is_grad_enabled():
-                    tokens, memory, mask = checkpoint(
-                        block, *arguments, use_reentrant=False
-                    )
-                else:
-                    tokens, memory, mask = block(*arguments)
+                tokens, memory, mask = self._run(block, skips, *arguments)
                 remembered.append(memory)
                 kept.append(mask)
             tokens = before + convolve(group.conv, tokens).permute(0, 2, 3, 1)
         out = x + convolve(self.conv_after_body, self.norm(tokens))
         return out, Visit(remembered, convs, x, out), kept
+
+    def _run(
+        self, block: Block, skips: bool, *arguments: Any
+    ) -> tuple[Tensor, Memory, Tensor]:
+        """One block, in the way that suits inference or training."""
+        result: tuple[Tensor, Memory, Tensor]
+        if skips:
+            result = block.skipping(*arguments)
+        elif self.checkpointing and torch.is_grad_enabled():
+            result = checkpoint(block, *arguments, use_reentrant=False)
+        else:
+            result = block(*arguments)
+        return result
 
     def skips(self, x: Tensor) -> bool:
         """Whether a frame of (B, C, h, w) is computed without its dropped tokens.

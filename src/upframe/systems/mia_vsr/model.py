@@ -34,7 +34,7 @@ Deviations from the authors' code, none of which changes an output:
 * Clips smaller than 64 pixels are padded inside; the authors refuse them.
 * Keep ratios count the tokens of the map; the authors also count those that pad it to
   whole windows.
-* One frame and one picture per batch at a time, inference skips dropped tokens entirely
+* One frame and one image per batch at a time, inference skips dropped tokens entirely
   (``upframe.systems.mia_vsr.sparse_attention``); the authors skip the output projection
   and the feed-forward layer. ``keep_ratio`` is ours.
 """
@@ -165,7 +165,7 @@ class MIAVSR(nn.Module):
             branch.skip_dropped = on
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Enlarge a clip four times.
+        """Upscale a clip four times.
 
         Args:
             frames: (B, T, 3, h, w), RGB in [0, 1]; any T, h and w of 16 and more.
@@ -180,7 +180,7 @@ class MIAVSR(nn.Module):
         return self.restore(low).step_result(high)
 
     def restore(self, frames: Tensor) -> Restored:
-        """Enlarge a clip and tell how much was computed; see :meth:`forward`.
+        """Upscale a clip and report how much was computed; see :meth:`forward`.
 
         Raises:
             UsageError: ``keep_ratio`` is no share.
@@ -188,17 +188,17 @@ class MIAVSR(nn.Module):
         h, w = frames.shape[-2:]
         frames = extend(frames, max(h, _SMALLEST), max(w, _SMALLEST))
         features, keep_ratios = self.features(frames)
-        pictures: list[Tensor] = []
+        images: list[Tensor] = []
         made: Made | None = None
         for given in zip(features, frames.unbind(1), strict=True):
             if self.training or torch.is_grad_enabled() or not self.skip_dropped:
-                pictures.append(self._reconstruct(*given))
+                images.append(self._reconstruct(*given))
             else:
                 made = recompute(
                     self._reconstruct, given, made, reach=_REACH, scale=SCALE
                 )
-                pictures.append(made.result)
-        out = torch.stack(pictures, dim=1)
+                images.append(made.result)
+        out = torch.stack(images, dim=1)
         return Restored(out[..., : h * SCALE, : w * SCALE], keep_ratios)
 
     def features(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -221,7 +221,7 @@ class MIAVSR(nn.Module):
 
     @torch.inference_mode()
     def masks(self, frames: Tensor) -> dict[str, Tensor]:
-        """Which tokens inference computes, to be drawn.
+        """Which tokens inference computes, for plots.
 
         Args:
             frames: as for :meth:`forward`.
@@ -251,7 +251,7 @@ class MIAVSR(nn.Module):
 
         Args:
             frames: (B, T, 3, h, w).
-            note: what is to be told of the (B, h, w) mask that each block kept.
+            note: called with the (B, h, w) mask that each block kept.
 
         Returns:
             T maps, and for each branch and visit (blocks, ...) what was noted.
@@ -285,11 +285,11 @@ class MIAVSR(nn.Module):
         Returns:
             For walking backward and forward, T-1 flows of (B, 2, h, w) each.
         """
-        pictures = frames.unbind(1)
+        images = frames.unbind(1)
         # equal neighbours go by the number of the first of them
         same = [0]
-        for i, (last, picture) in enumerate(pairwise(pictures), 1):
-            same.append(same[-1] if torch.equal(last, picture) else i)
+        for i, (last, image) in enumerate(pairwise(images), 1):
+            same.append(same[-1] if torch.equal(last, image) else i)
         forward, backward = pairwise(same), pairwise(same[::-1])
         ways = [[(here, there) for there, here in way] for way in (backward, forward)]
         pairs = list(dict.fromkeys(ways[0] + ways[1]))
@@ -297,7 +297,7 @@ class MIAVSR(nn.Module):
         for i in range(0, len(pairs), _FLOWS_AT_ONCE):
             some = pairs[i : i + _FLOWS_AT_ONCE]
             here, there = (
-                torch.cat([pictures[pair[side]] for pair in some]) for side in (0, 1)
+                torch.cat([images[pair[side]] for pair in some]) for side in (0, 1)
             )
             found = self.spynet(here, there).chunk(len(some))
             flows.update(zip(some, found, strict=True))
@@ -319,7 +319,7 @@ class MIAVSR(nn.Module):
             features: T maps of (B, C, h, w), in order of visits.
             flows: T-1, from each visit but the first to the one before.
             cuts: of the maps.
-            note: what is to be told of each mask.
+            note: called with each mask.
 
         Returns:
             T maps in order of visits, and (blocks, ...) what was noted at each.
@@ -375,7 +375,7 @@ def check_share(keep_ratio: float | None) -> None:
     """
     if keep_ratio is not None and not 0 <= keep_ratio <= 1:
         raise UsageError(
-            f"A keep ratio of {keep_ratio} makes no sense.",
+            f"A keep ratio of {keep_ratio} is invalid.",
             "It is a share: 0 copies all it may, 1 computes everything.",
         )
 

@@ -66,8 +66,8 @@ def _requirements(config: Config, shapes: Shapes) -> Requirements:
     # of the three frames, two pass through keys and values alone
     linear += sum(4 * dim**2 for key in used if key.endswith("attn.qkv.weight"))
     attention = 2 * 3 * config["window"] ** 2 * dim * 4 * sum(config["depths"])
-    enlarged = 3 * used.get("upconv2.weight", 0)
-    enlarged += 15 * sum(used.get(f"conv_{k}.weight", 0) for k in ("hr", "last"))
+    upsampled = 3 * used.get("upconv2.weight", 0)
+    upsampled += 15 * sum(used.get(f"conv_{k}.weight", 0) for k in ("hr", "last"))
     # a level of the pyramid has a quarter of the pixels of the next; both directions
     flow = 2 * 4 / 3 * used.get("spynet.basic_module.5.basic_module.2.weight", 0) * 2.4
     return Requirements(
@@ -79,7 +79,9 @@ def _requirements(config: Config, shapes: Shapes) -> Requirements:
         # 25 kB for one to three frames; each further one adds about 4 kB.
         bytes_per_pixel=4
         * (2 * 64 * 16 + 16 * mid + 24 * dim + 3 * dim * sum(config["depths"])),
-        gflops_per_megapixel=round(2 * (linear + attention + enlarged + flow) / 1e3, 1),
+        gflops_per_megapixel=round(
+            2 * (linear + attention + upsampled + flow) / 1e3, 1
+        ),
         context=_CONTEXT,
         masked=config.get("use_mask", True),
     )

@@ -147,7 +147,7 @@ def _search_halves(here: Tensor, there: Tensor) -> Tensor:
 
 
 def _refine(here: Tensor, there: Tensor, start: Tensor) -> Tensor:
-    """Best displacement of each 8×8 patch near a first guess.
+    """Best displacement of each 8×8 patch near an initial estimate.
 
     Patches come last, so that all of them are shifted by one copy.
 

@@ -215,11 +215,8 @@ class StreamStep(nn.Module):
         hidden = put_rows(hidden, area, state.encode(x))
         made = self._convolved(convs.last, hidden, area)
         detail = put_rows(detail, area, as_table(made, DETAIL))
-        whole = upscaled(
-            self.base,
-            frames[1:2].permute(0, 3, 1, 2),
-            convs.last.after.decode(detail),
-        )
+        now = frames[1:2].permute(0, 3, 1, 2)
+        whole = upscaled(self.base, now, convs.last.after.decode(detail))
         masks = torch.stack(
             [marks(windows, block_stats[0]) for windows in (chosen, *used)]
         )

@@ -192,7 +192,7 @@ def global_routing(transformer: Any, window: Sequence[int] = (3, 9, 9)) -> Routi
 
 
 def route(transformer: Any, routing: Routing) -> None:
-    """Let each head see what the routing says; may be called again.
+    """Restrict each head to what the routing allows; may be called again.
 
     Args:
         transformer: diffusers' ``WanTransformer3DModel``; changed in place.

@@ -41,7 +41,7 @@ def check_components(
     Args:
         transformer: diffusers' ``WanTransformer3DModel``.
         decoder: of the autoencoder.
-        ours: scale and first guess.
+        ours: scale and initial estimate.
         prompt: (1, tokens, text_dim) embedding; None for none.
 
     Raises:

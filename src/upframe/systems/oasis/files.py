@@ -17,7 +17,7 @@ from pydantic import Field
 
 from upframe.systems.diffusion import components
 from upframe.systems.diffusion.components import PinnedConfig
-from upframe.systems.oasis.initial_estimate import GuessConfig
+from upframe.systems.oasis.initial_estimate import EstimateConfig
 
 CONFIG, ROUTING, PROMPT = "oasis.json", "routing.json", "prompt.safetensors"
 _PARTS = (ROUTING, PROMPT, "transformer/", "vae/")
@@ -31,7 +31,7 @@ class OasisConfig(PinnedConfig):
     timestep: float = Field(default=399.0, ge=0, le=1000)
     noise_level: float = Field(default=0.0, ge=0, le=1)
     """Share of noise in the input."""
-    guess: GuessConfig | None = None
+    guess: EstimateConfig | None = None
     """Convolutions that the transformer's output is added to; None for none."""
     autoencoder: Literal["AutoencoderKLWan", "AutoencoderKL"] = "AutoencoderKLWan"
 

@@ -191,7 +191,7 @@ def choose_heads(divergences: Tensor, threshold: float) -> tuple[LayerRouting, .
     """
     if not threshold >= 0:
         raise UsageError(
-            f"A threshold of {threshold} nats makes no sense.",
+            f"A threshold of {threshold} nats is invalid.",
             "0 keeps all heads global; 0.25 asks for 78% of the attention.",
         )
     layers = []
@@ -227,7 +227,7 @@ def threshold_for(divergences: Tensor, local_share: float) -> float:
     """
     if not 0 <= local_share <= 1:
         raise UsageError(
-            f"A share of {local_share} makes no sense.",
+            f"A share of {local_share} is invalid.",
             "It is the share of heads that are not global, 0 to 1.",
         )
     smaller = divergences.amin(1).flatten().sort().values

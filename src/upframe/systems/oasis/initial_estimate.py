@@ -1,8 +1,8 @@
-"""A first guess of OASIS's latents, by convolutions.
+"""An initial estimate of OASIS's latents, by convolutions.
 
 Not in the paper, whose transformer begins as a pretrained video model. One that begins
 at random has to learn first what a latent is; a few convolutions learn that faster. The
-transformer sees the guess beside the unshuffled frames and corrects it.
+transformer sees the estimate beside the unshuffled frames and corrects it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from upframe.systems.diffusion.autoencoder import ResidualBlock
 
 
-class GuessConfig(BaseModel):
-    """Sizes of a `LatentGuess`."""
+class EstimateConfig(BaseModel):
+    """Sizes of a `InitialEstimate`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,7 +24,7 @@ class GuessConfig(BaseModel):
     """Residual blocks of two convolutions."""
 
 
-class LatentGuess(nn.Module):
+class InitialEstimate(nn.Module):
     """Unshuffled frames to latents, one latent frame at a time.
 
     Args:
@@ -33,7 +33,7 @@ class LatentGuess(nn.Module):
         config: its sizes.
     """
 
-    def __init__(self, inputs: int, outputs: int, config: GuessConfig) -> None:
+    def __init__(self, inputs: int, outputs: int, config: EstimateConfig) -> None:
         super().__init__()
         blocks = (ResidualBlock(config.width) for _ in range(config.blocks))
         self.layers = nn.Sequential(

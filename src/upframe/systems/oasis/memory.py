@@ -45,7 +45,7 @@ def plan_memory(
     width: int,
     *,
     chunking: Chunking | None = None,
-    processor: bool = True,
+    on_cpu: bool = True,
 ) -> MemoryPlan:
     """Count what a clip will need that is longer than a chunk.
 
@@ -54,7 +54,7 @@ def plan_memory(
         height: of the input frames.
         width: of the input frames.
         chunking: as for `OASIS.stream`.
-        processor: whether it will run on a CPU.
+        on_cpu: whether it will run on a CPU.
 
     Raises:
         UsageError: the system is not on the meta device, or a size is not positive.
@@ -77,5 +77,5 @@ def plan_memory(
     values = (*system.parameters(), *system.buffers())
     return MemoryPlan(
         weights=sum(value.numel() * value.element_size() for value in values),
-        working=live_bytes(run, unfolding=processor),
+        working=live_bytes(run, unfolding=on_cpu),
     )

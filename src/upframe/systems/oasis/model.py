@@ -1,7 +1,7 @@
 """OASIS: a video diffusion transformer that restores a clip in one pass.
 
-Paper: Guo et al., "OASIS: Efficient One-Step Diffusion Model for Real-World Video
-Super-Resolution with Attention Specialization", arXiv 2509.23980. No code was released;
+Paper: Guo et al., "Towards Redundancy Reduction in Diffusion Models for Efficient Video
+Super-Resolution" (OASIS), arXiv 2509.23980. No code was released;
 this is an own implementation after the abstract, the project page and its figures.
 The backbone, Wan2.1-T2V-1.3B, and its autoencoder are Apache-2.0 and come as diffusers'
 ``WanTransformer3DModel`` and ``AutoencoderKLWan``.
@@ -23,7 +23,7 @@ constant over a clip to ones that change (`upframe.degradations.progressive`)::
 Where the paper is silent, this was chosen. None of it is measured against training at
 full size yet:
 
-* Unshuffling. The low-resolution video itself goes in, not its enlargement: the factor
+* Unshuffling. The low-resolution video itself goes in, not its upsampling: the factor
   is the decoder's 8 over the scale, so 2 for ×4. The decoder's 4 frames of a latent go
   into channels, too; the first latent stands for one frame, which is repeated 4 times.
   That makes 3·4·2·2 = 48 channels for Wan. A new patch embedding takes them, 196,608
@@ -33,11 +33,11 @@ full size yet:
   there is nothing a velocity could be a difference to.
 * Timestep 399 of 1000, as DOVE, a one-step model of the same group, has it.
 * Noise: none, as in the figure. ``noise_level`` s mixes (1 - s) of the input with s of
-  noise, drawn from the seed and the absolute number of the latent frame.
+  noise, sampled from the seed and the absolute number of the latent frame.
 * Prompt: one token of zeros. Wan pads prompts with zeros, and cross-attention to many
   equal tokens is attention to one.
 * Random weights. Where no pretrained transformer is at hand, a few convolutions give a
-  first guess of the latents, which the transformer sees and corrects
+  initial estimate of the latents, which the transformer sees and corrects
   (`upframe.systems.oasis.initial_estimate`).
 * Window 3×9×9 tokens; routing by a threshold on the KL divergence or by a share.
 * Long clips: chunks of latent frames that overlap. The frames nearest to a cut are
@@ -60,9 +60,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from upframe.errors import MissingExtraError, RuntimeFailure, UsageError
+from upframe.errors import MissingExtraError, UsageError
+from upframe.nn.images import require_clip, require_finite
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import require_clip
 from upframe.systems.diffusion.components import (
     check_files,
     describe_component,
@@ -82,7 +82,7 @@ from upframe.systems.oasis.files import (
     write_config,
 )
 from upframe.systems.oasis.head_routing import Routing
-from upframe.systems.oasis.initial_estimate import LatentGuess
+from upframe.systems.oasis.initial_estimate import InitialEstimate
 
 try:
     from diffusers import AutoencoderKL, AutoencoderKLWan, WanTransformer3DModel
@@ -104,7 +104,7 @@ class OASIS(nn.Module):
     Args:
         transformer: diffusers' ``WanTransformer3DModel``; its self-attention is
             rerouted in place.
-        vae: diffusers' ``AutoencoderKLWan``, or an autoencoder of pictures; is frozen.
+        vae: diffusers' ``AutoencoderKLWan``, or an autoencoder of images; is frozen.
         config: scale and fixed inputs.
         routing: of the heads; None leaves all global.
         prompt: (1, tokens, text_dim) embedding; None for a token of zeros.
@@ -130,18 +130,18 @@ class OASIS(nn.Module):
         self.decoder = make_decoder(vae)
         self.scale = self.config.scale
         check_components(transformer, self.decoder, self.config, prompt)
-        self.guess: LatentGuess | None = None
+        self.guess: InitialEstimate | None = None
         if self.config.guess is not None:
             channels = self.decoder.channels
             inputs = transformer.config.in_channels - channels
-            self.guess = LatentGuess(inputs, channels, self.config.guess)
+            self.guess = InitialEstimate(inputs, channels, self.config.guess)
         if prompt is None:
             prompt = torch.zeros(1, 1, transformer.config.text_dim)
         self.register_buffer("prompt", prompt)
         self.set_routing(routing or global_routing(transformer))
 
     def set_routing(self, routing: Routing) -> None:
-        """Let each head see what the routing says.
+        """Restrict each head to what the routing allows.
 
         Raises:
             WeightsError: it belongs to another transformer.
@@ -208,7 +208,7 @@ class OASIS(nn.Module):
         decode = self.decoder.start()
         for latent in in_chunks(inputs, chunking or Chunking(), self._pass):
             pixels = decode(latent)[..., :height, :width].float()
-            _require_finite(pixels, "the decoder")
+            require_finite(pixels, "The decoded clip")
             yield from (pixels[:, : shown.popleft()] * 0.5 + 0.5).unbind(1)
 
     def latents(self, frames: Tensor, *, seed: int = 0) -> Tensor:
@@ -259,12 +259,12 @@ class OASIS(nn.Module):
         timestep = x.new_full((len(x),), self.config.timestep, dtype=torch.float32)
         prompt = self.prompt.to(kind).expand(len(x), -1, -1)
         x = x.to(kind)
-        guess = None if self.guess is None else self.guess(x)
-        if guess is not None:
-            x = torch.cat((x, guess), dim=1)
+        estimate = None if self.guess is None else self.guess(x)
+        if estimate is not None:
+            x = torch.cat((x, estimate), dim=1)
         out: Tensor = self.transformer(x, timestep, prompt, return_dict=False)[0]
-        out = out.float() if guess is None else out.float() + guess.float()
-        _require_finite(out, "the transformer")
+        out = out.float() if estimate is None else out.float() + estimate.float()
+        require_finite(out, "The transformer's output")
         return out
 
     @classmethod
@@ -360,7 +360,7 @@ class OASIS(nn.Module):
             dtype: of the weights.
 
         Raises:
-            WeightsError: a configuration is missing or makes no sense.
+            WeightsError: a configuration is missing or invalid.
         """
         config = read_config(folder / CONFIG)
         kind = _AUTOENCODERS[config.autoencoder]
@@ -391,12 +391,3 @@ class OASIS(nn.Module):
         save_file({"prompt": self.prompt.contiguous()}, folder / PROMPT)
         config = self.config.model_copy(update={"autoencoder": name})
         write_config(config, folder)
-
-
-def _require_finite(x: Tensor, what: str) -> None:
-    # on the meta device there are shapes alone
-    if not x.is_meta and not bool(torch.isfinite(x).all()):
-        raise RuntimeFailure(
-            f"Numbers from {what} left the range of their type, or were no numbers.",
-            "Load the system with dtype=torch.bfloat16 or torch.float32.",
-        )

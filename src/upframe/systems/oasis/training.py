@@ -3,10 +3,10 @@
 The paper starts from Wan, which knows what videos look like. Here all weights begin at
 random, and training is short. What was chosen for that:
 
-* The output is a correction of a first guess of the latents by a few convolutions
+* The output is a correction of a initial estimate of the latents by a few convolutions
   (`upframe.systems.oasis.initial_estimate`), and starts at zero.
 * What is learned is direct: the distance to the latents of the originals (the encoder
-  is there in training only), and the recipe's losses on decoded pictures. Decoding is
+  is there in training only), and the recipe's losses on decoded images. Decoding is
   most of the work of a step, so a few frames of a clip are decoded, all are compared
   as latents.
 * Gates of the transformer's layers begin at one instead of near zero.
@@ -30,7 +30,7 @@ from upframe.systems.diffusion.training import read_autoencoder
 from upframe.systems.oasis.components import input_channels
 from upframe.systems.oasis.configuration import build_oasis
 from upframe.systems.oasis.head_routing import Routing
-from upframe.systems.oasis.initial_estimate import GuessConfig
+from upframe.systems.oasis.initial_estimate import EstimateConfig
 from upframe.systems.oasis.model import OASIS, Chunking, OasisConfig
 from upframe.systems.training_step import StepResult
 
@@ -51,10 +51,10 @@ class OASISTask(nn.Module):
         heads: of each layer.
         head_dim: channels of a head.
         ffn_dim: channels between the two layers of feed-forward networks.
-        guess: `GuessConfig`; None for a transformer alone.
+        guess: `EstimateConfig`; None for a transformer alone.
         routing: file of the heads' routing; None leaves all global.
         latent_weight: of the absolute difference of latents, mean over values.
-        decoded: frames of a clip that become pictures in training; in a row.
+        decoded: frames of a clip that become images in training; in a row.
 
     Raises:
         WeightsError: the autoencoder or the routing cannot be read or does not fit.
@@ -74,7 +74,7 @@ class OASISTask(nn.Module):
     ) -> None:
         super().__init__()
         vae = read_autoencoder(Path(autoencoder))
-        first = None if guess is None else GuessConfig(**guess)
+        first = None if guess is None else EstimateConfig(**guess)
         decoder = FrameDecoder(vae)
         channels = input_channels(4, decoder.spatial, decoder.temporal)
         self.sizes: dict[str, Any] = {
@@ -125,8 +125,8 @@ class OASISTask(nn.Module):
         """(B, T, 3, H, W) to latents (B, C, T, h, w) of whole tokens."""
         _, token, _ = self.system.transformer.config.patch_size
         vae = self.system.vae
-        pictures = fill(high.flatten(0, 1), vae.config.factor * token)
-        return torch.unflatten(encode(vae, pictures), 0, high.shape[:2]).transpose(1, 2)
+        images = fill(high.flatten(0, 1), vae.config.factor * token)
+        return torch.unflatten(encode(vae, images), 0, high.shape[:2]).transpose(1, 2)
 
     def _decode(self, latents: Tensor) -> Tensor:
         """(B, C, T, h, w) to (B, T, 3, H, W) around [0, 1]."""

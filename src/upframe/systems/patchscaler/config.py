@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from upframe.errors import UsageError
-from upframe.nn.pictures import colour_fixes
+from upframe.nn.images import colour_fixes
 from upframe.systems.patchscaler.sampling import Grouping
 
 

@@ -6,9 +6,9 @@ own implementation after the figure of the method and notes on the paper.
 
 ::
 
-    picture ─ enlarged ─ frozen encoder ─ global restoration ─ y_0, confidence C
+    image ─ upsampled ─ frozen encoder ─ global restoration ─ y_0, confidence C
     patches of y_0 ─ three groups by their mean C ─ q(x_τ | y_0) ─ Patch-DiT × N ─ x_0
-    patches joined ─ frozen decoder ─ picture
+    patches joined ─ frozen decoder ─ image
     patch of y_0 ─ texture classifier ─ nearest references ─ prompt of Patch-DiT
 
 From the paper: the parts and their order; the loss of the restoration module; groups by
@@ -29,10 +29,10 @@ chosen. None of it is measured against training at full size yet:
   latent.
 * The probability-flow ODE is solved by DPM-Solver++(2M), at timesteps spaced evenly.
 * Four references; a learned token stands for the prompt where there is no memory.
-* Noise is drawn for the whole frame from the seed (and, if asked for, its number), and
-  patches take the part at their place: the same in any group and batch, and where
+* Noise is sampled for the whole frame from the seed (and, if asked for, its number),
+  and patches take the part at their place: the same in any group and batch, and where
   patches overlap.
-* The encoder gets the picture enlarged by bicubic; colours are corrected by wavelets.
+* The encoder gets the image upsampled by bicubic; colours are corrected by wavelets.
 
 Videos are done frame by frame (`Session`); groups are held by hysteresis.
 """
@@ -47,8 +47,8 @@ import torch
 from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, UsageError, WeightsError
+from upframe.nn.images import colour_fixes, require_clip, require_finite, upsample
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge, require_clip, require_finite
 from upframe.planning.tiles import TileGrid
 from upframe.systems.diffusion.autoencoder import factor_of
 from upframe.systems.diffusion.latents import decode, encode, fill
@@ -77,14 +77,14 @@ __all__ = [
     "Sizes",
 ]
 
-# Shape letters: B pictures, M patches, C channels, h w size of the input, p of a patch.
+# Shape letters: B images, M patches, C channels, h w size of the input, p of a patch.
 
 
 @dataclass(frozen=True)
 class Restored:
     """A finished frame and how it came about."""
 
-    picture: Tensor
+    image: Tensor
     """(3, scale * h, scale * w) in [0, 1], float32."""
     confidence: Tensor
     """(M,) mean of each patch."""
@@ -96,9 +96,9 @@ class Restored:
     """The patches, in latents."""
 
     def group_map(self) -> Tensor:
-        """The groups as a picture of the same size, on the processor; yellow is simple,
+        """The groups as an image of the same size, on the CPU; yellow is simple,
         orange medium, red hard."""
-        height, width = self.picture.shape[-2:]
+        height, width = self.image.shape[-2:]
         factor = max(-(-height // self.grid.height), -(-width // self.grid.width))
         return paint_groups(self.groups, self.grid, factor)[:, :height, :width]
 
@@ -139,7 +139,7 @@ class PatchScaler(nn.Module):
         self.texture_encoder = TextureEncoder(channels, width)
         self.no_prompt = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.memory: TextureMemory | None = None
-        # on the processor in float64, wherever and of whatever type the weights are
+        # on the CPU in float64, wherever and of whatever type the weights are
         self.alphas = noise_schedule()
 
     def train(self, mode: bool = True) -> PatchScaler:
@@ -198,16 +198,16 @@ class PatchScaler(nn.Module):
         size: int = self.config.patch * self.factor
         return size
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] to latents of unit variance, float32."""
-        return encode(self.vae, pictures.to(self.no_prompt))
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to latents of unit variance, float32."""
+        return encode(self.vae, images.to(self.no_prompt))
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents to pictures (B, 3, H, W) around [0, 1], float32, not clipped."""
+        """Latents to images (B, 3, H, W) around [0, 1], float32, not clipped."""
         return decode(self.vae, z)
 
     def restore_coarsely(self, z: Tensor) -> Coarse:
-        """Latents of enlarged pictures to the coarse ones and the confidence."""
+        """Latents of upsampled images to the coarse ones and the confidence."""
         latent, logit = self.restoration(z.to(self.no_prompt.dtype))
         return Coarse(latent.float(), logit.float())
 
@@ -292,7 +292,7 @@ class PatchScaler(nn.Module):
         clips = []
         for clip in frames:
             session = Session(self, options)
-            clips.append(torch.stack([session.push(frame).picture for frame in clip]))
+            clips.append(torch.stack([session.push(frame).image for frame in clip]))
         return torch.stack(clips)
 
 
@@ -338,7 +338,7 @@ class Session:
             raise UsageError(
                 f"A tensor of {tuple(frame.shape)} is no frame.", "Give (3, h, w)."
             )
-        big = enlarge(frame[None].float(), model.scale).to(model.no_prompt.device)
+        big = upsample(frame[None].float(), model.scale).to(model.no_prompt.device)
         height, width = big.shape[-2:]
         coarse = model.restore_coarsely(
             model.encode(fill(big, model.factor, config.patch))
@@ -358,9 +358,9 @@ class Session:
             groups,
             options.batch,
         )
-        picture = model.decode(join(patches, grid))[..., :height, :width]
-        require_finite(picture, "The decoded picture")
-        fixed = colour_fixes[options.colours](picture.clamp(0, 1), big).clamp(0, 1)
+        image = model.decode(join(patches, grid))[..., :height, :width]
+        require_finite(image, "The decoded image")
+        fixed = colour_fixes[options.colours](image.clamp(0, 1), big).clamp(0, 1)
         self._index += 1
         self._before = (grid, groups)
         return Restored(

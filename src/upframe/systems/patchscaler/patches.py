@@ -46,7 +46,7 @@ def join(patches: Tensor, grid: TileGrid) -> Tensor:
 
 
 def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
-    """A picture of the groups, coloured by the patch that counts most at each place.
+    """An image of the groups, coloured by the patch that counts most at each place.
 
     Args:
         groups: (M,) of 0, 1, 2.
@@ -54,7 +54,7 @@ def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
         factor: pixels per place.
 
     Returns:
-        (3, factor * H, factor * W) in [0, 1], on the processor.
+        (3, factor * H, factor * W) in [0, 1], on the CPU.
     """
     most = torch.full((grid.height, grid.width), -1.0)
     chosen = torch.zeros((grid.height, grid.width), dtype=torch.int64)
@@ -63,5 +63,5 @@ def paint_groups(groups: Tensor, grid: TileGrid, factor: int) -> Tensor:
         more = weight > here
         here[more] = weight[more]
         there[more] = group
-    picture = torch.tensor(_COLOURS)[chosen].permute(2, 0, 1)
-    return picture.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    image = torch.tensor(_COLOURS)[chosen].permute(2, 0, 1)
+    return image.repeat_interleave(factor, 1).repeat_interleave(factor, 2)

@@ -1,6 +1,6 @@
 """PatchScaler's global restoration module and its loss.
 
-A small U-shaped network over the latent of the whole picture, as in the paper's
+A small U-shaped network over the latent of the whole image, as in the paper's
 figure. It gives a coarse restored latent and says how far it can be trusted at each
 place. Its sizes are not published; it is plain residual blocks without normalisation.
 """
@@ -32,7 +32,7 @@ class Coarse(NamedTuple):
 
 
 class GlobalRestoration(nn.Module):
-    """Latent of the low-resolution picture to the coarse one and a confidence map.
+    """Latent of the low-resolution image to the coarse one and a confidence map.
 
     Untrained it gives its input back, with a confidence of 0.5.
 
@@ -97,7 +97,7 @@ def restoration_loss(
 
     Args:
         coarse: what the module gave.
-        target: (B, C, h, w), latent of the true picture.
+        target: (B, C, h, w), latent of the true image.
         weight: λ.
         eta: η, above 0.
 

@@ -158,7 +158,7 @@ class Grouping:
 
 
 def shortcut(y_0: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """A draw from q(x_τ | y_0).
+    """A sample of q(x_τ | y_0).
 
     Args:
         y_0: (B, C, h, w).

@@ -1,13 +1,13 @@
 """Texture prompts: a memory of good textures, searched by what a patch looks like.
 
-The memory holds patches of latents of good pictures (values) and their features
+The memory holds patches of latents of good images (values) and their features
 (keys), both of unit length, made by a frozen classifier of textures. The nearest by
 inner product and how near they are become tokens that a diffusion transformer attends
 to. A memory of ten thousand keys is one small matrix product, so it needs no index.
 
 After PatchScaler (Liu et al., ICCV 2025), which names the parts and gives no sizes.
 Chosen here: the classifier is a small convolutional network over latents, trained with
-the picture's folder as class, or without labels, the picture being the class
+the image's folder as class, or without labels, the image being the class
 (`upframe.systems.patchscaler.training`); of too many patches the memory keeps those
 that are farthest from each other; a reference gives one token per 4x4 places, its
 similarity is added to each.
@@ -125,7 +125,7 @@ class TextureMemory(nn.Module):
                 "Give (R, D) and (R, C, p, p).",
             )
         if not len(keys):
-            raise UsageError("A texture memory is empty.", "Build it from pictures.")
+            raise UsageError("A texture memory is empty.", "Build it from images.")
         self.register_buffer("keys", keys.float())
         self.register_buffer("values", values)
         self.classifier = classifier
@@ -197,7 +197,7 @@ def build_memory(
     """A memory of the patches that differ most.
 
     Args:
-        patches: (n, C, p, p) latents of good pictures, in any number of parts.
+        patches: (n, C, p, p) latents of good images, in any number of parts.
         classifier: makes the keys.
         capacity: references to keep at most; of more, each next one is that whose
             largest similarity to those already kept is smallest, beginning with the
@@ -217,7 +217,7 @@ def build_memory(
     if not values:
         raise InputError(
             "There are no patches to build a texture memory from.",
-            "Give pictures that are at least as large as a patch.",
+            "Give images that are at least as large as a patch.",
         )
     key, value = torch.cat(keys), torch.cat(values)
     kept = spread(key, capacity)

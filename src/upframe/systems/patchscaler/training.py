@@ -3,16 +3,16 @@
 The paper (see `upframe.systems.patchscaler`) trains the restoration module first and
 Patch-DiT on top of it; of the classifier it says that it is frozen. Chosen here:
 
-* `RestorationTask`: the paper's loss on latents of degraded, enlarged pictures; what
+* `RestorationTask`: the paper's loss on latents of degraded, upsampled images; what
   the frozen decoder makes of the coarse latent goes to the losses of the recipe.
-* `TextureTask`: there are no labels of textures, so the picture that a crop comes from
+* `TextureTask`: there are no labels of textures, so the image that a crop comes from
   is its class: a patch of the coarse latent has to find, among the true patches of a
-  batch, the one from another place of its own picture, by inner product. That is what
+  batch, the one from another place of its own image, by inner product. That is what
   the memory is searched by, and what it is searched with.
 * `PatchScalerTask`: Patch-DiT predicts x_0 from noised true patches at any time up to
   the hardest start, and from noised coarse ones at the starts, as sampling begins.
-  Patches of a picture are sampled apart and joined as in the system; the decoded
-  picture goes to the losses of the recipe, so that a single step is worth looking at.
+  Patches of an image are sampled apart and joined as in the system; the decoded
+  image goes to the losses of the recipe, so that a single step gives a usable image.
   In part of the steps the prompt is the token for none, so that a memory is no must.
 """
 
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upframe.nn.pictures import enlarge
+from upframe.nn.images import upsample
 from upframe.systems.diffusion.autoencoder import Autoencoder
 from upframe.systems.diffusion.latents import decode, encode, fill
 from upframe.systems.diffusion.training import read_autoencoder
@@ -51,7 +51,7 @@ class RestorationTask(nn.Module):
         blocks: its residual blocks per level and direction.
         weight: of the paper's loss beside those of the recipe.
         eta: η of the confidence, in squared units of the latent.
-        decoded: pictures of a batch that are decoded in training.
+        decoded: images of a batch that are decoded in training.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RestorationTask(nn.Module):
         self.decoded = decoded
 
     def training_step(self, low: Tensor, high: Tensor) -> StepResult:
-        """The coarse picture and how far its latent is from the true one.
+        """The coarse image and how far its latent is from the true one.
 
         Args:
             low: (B, 3, h, w) in [0, 1].
@@ -88,7 +88,7 @@ class RestorationTask(nn.Module):
 
 
 class TextureTask(nn.Module):
-    """The texture classifier, trained to tell pictures apart by patches of them.
+    """The texture classifier, trained to tell images apart by patches of them.
 
     Args:
         restoration: checkpoint of `RestorationTask`; stays frozen.
@@ -112,7 +112,7 @@ class TextureTask(nn.Module):
         self.temperature = temperature
 
     def training_step(self, low: Tensor, high: Tensor) -> StepResult:
-        """Cross-entropy, both ways; there is no picture to look at.
+        """Cross-entropy, both ways; there is no image to look at.
 
         Args:
             low: (B, 3, h, w) in [0, 1].
@@ -148,10 +148,10 @@ class PatchScalerTask(nn.Module):
         patch: side of a patch in latents.
         overlap: latents that neighbouring patches share.
         references: of a prompt.
-        prompt_dropout: share of pictures that learn without a prompt.
-        coarse_share: share of pictures that begin at a group's start with the noised
+        prompt_dropout: share of images that learn without a prompt.
+        coarse_share: share of images that begin at a group's start with the noised
             coarse latent; the others are noised true latents at any time.
-        decoded: pictures of a batch that are decoded in training.
+        decoded: images of a batch that are decoded in training.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class PatchScalerTask(nn.Module):
         self.decoded = decoded
 
     def training_step(self, low: Tensor, high: Tensor) -> StepResult:
-        """In training mode predictions of x_0, else the system's own pictures.
+        """In training mode predictions of x_0, else the system's own images.
 
         Args:
             low: (B, 3, h, w) in [0, 1].
@@ -304,10 +304,10 @@ def read_classifier(path: Path) -> ClassifierStage:
 
 
 def _latents(vae: Autoencoder, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Latents of the enlarged picture and of the true one."""
+    """Latents of the upsampled image and of the true one."""
     factor = vae.config.factor
-    pictures = (enlarge(low, _SCALE), high)
-    z, target = (encode(vae, fill(picture, factor)) for picture in pictures)
+    images = (upsample(low, _SCALE), high)
+    z, target = (encode(vae, fill(image, factor)) for image in images)
     return z, target
 
 

@@ -119,7 +119,7 @@ def load_checkpoint(unet: Any, vae: Any, content: Mapping[str, Any]) -> None:
     ranks = content["rank_unet"], content["rank_vae"]
     if not all(isinstance(rank, int) and 0 < rank < 4096 for rank in ranks):
         raise WeightsError(
-            f"The checkpoint's ranks {ranks} make no sense.", "Use another file."
+            f"The checkpoint's ranks {ranks} are invalid.", "Use another file."
         )
     _inject(unet, vae, *ranks, groups, vae_targets)
     _fill(unet, content["state_dict_unet"], _trains_in_unet, "UNet")

@@ -105,10 +105,6 @@ def unet_stages(unet: Any, timestep: Tensor) -> Stages:
     embedding = unet.time_proj(timestep).to(dtype)
     embedding = unet.time_embedding(embedding)
 
-    def text_for(block: Any, carried: Carried) -> dict[str, Tensor]:
-        needed = getattr(block, "has_cross_attention", False)
-        return {"encoder_hidden_states": carried[0]} if needed else {}
-
     def first(x: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
         if len(carried) != texts:
             raise ValueError(f"the UNet needs {texts} text embeddings per frame")
@@ -118,7 +114,7 @@ def unet_stages(unet: Any, timestep: Tensor) -> Stages:
     def down(block: Any) -> Segment:
         def segment(x: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
             x, skips = block(
-                hidden_states=x, temb=embedding, **text_for(block, carried)
+                hidden_states=x, temb=embedding, **_text_for(block, carried)
             )
             return x, carried + tuple(skips)
 
@@ -127,7 +123,7 @@ def unet_stages(unet: Any, timestep: Tensor) -> Stages:
     def middle(x: Tensor, carried: Carried) -> tuple[Tensor, Carried]:
         block = unet.mid_block
         if block is not None:
-            x = block(x, embedding, **text_for(block, carried))
+            x = block(x, embedding, **_text_for(block, carried))
         return x, carried
 
     def up(block: Any, last: bool) -> Segment:
@@ -139,13 +135,9 @@ def unet_stages(unet: Any, timestep: Tensor) -> Stages:
                 temb=embedding,
                 res_hidden_states_tuple=own,
                 upsample_size=None if last else carried[-1].shape[2:],
-                **text_for(block, carried),
+                **_text_for(block, carried),
             )
-            if last:
-                if unet.conv_norm_out is not None:
-                    x = unet.conv_act(unet.conv_norm_out(x))
-                x = unet.conv_out(x)
-            return x, carried
+            return _output(unet, x) if last else x, carried
 
         return segment
 
@@ -159,6 +151,19 @@ def unet_stages(unet: Any, timestep: Tensor) -> Stages:
         ),
         shifts=(*unet.video_down_RTS_blocks, *unet.video_up_RTS_blocks),
     )
+
+
+def _text_for(block: Any, carried: Carried) -> dict[str, Tensor]:
+    needed = getattr(block, "has_cross_attention", False)
+    return {"encoder_hidden_states": carried[0]} if needed else {}
+
+
+def _output(unet: Any, x: Tensor) -> Tensor:
+    """The layers behind the last block."""
+    if unet.conv_norm_out is not None:
+        x = unet.conv_act(unet.conv_norm_out(x))
+    result: Tensor = unet.conv_out(x)
+    return result
 
 
 def needs_text(unet: Any) -> bool:

@@ -43,7 +43,7 @@ class UltraVSRSizes(SystemSizes):
     betas: tuple[float, float] = (0.00085, 0.012)
     """First and last β of the 1000 timesteps, as Stable Diffusion spaces them."""
     estimator: EstimatorSizes | None = None
-    """Of the network that says how clean a clip is."""
+    """Of the network that estimates how clean a clip is."""
     factor: float | None = Field(default=None, ge=0, le=1)
     """How clean every clip is taken to be, where there is no estimator."""
     scale: Literal[4] = 4

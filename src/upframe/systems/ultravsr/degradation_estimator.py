@@ -1,11 +1,11 @@
-"""How degraded a picture is: the factor that UltraVSR's restoration schedule needs.
+"""How degraded an image is: the factor that UltraVSR's restoration schedule needs.
 
-Anything that maps pictures (B, 3, H, W) in [0, 1] to (B,) in [0, 1], 1 for clean, can
+Anything that maps images (B, 3, H, W) in [0, 1] to (B,) in [0, 1], 1 for clean, can
 be UltraVSR's estimator. There are two here:
 
 * `DegradationEstimator`, an own network of 0.14 M parameters. Its target is what the
   schedule takes the factor for, √ᾱ: the correlation between the latents of the
-  degraded and of the clean picture
+  degraded and of the clean image
   (`upframe.systems.ultravsr.training.degradation_factor`). Weights come with
   `ultravsr-nano`, for the latents of its autoencoder alone.
 * `ClipIQA`, which the authors use: the no-reference quality measure of Wang et al.,
@@ -30,8 +30,8 @@ class DegradationEstimator(nn.Module):
     """A small convolutional network that counts what it sees at every size.
 
     Noise, blocks and ringing show in the fine levels, blur in what the coarse ones
-    still hold. Mean and log variance over the picture, of every feature map of every
-    level, go to two linear layers; so any size of picture fits.
+    still hold. Mean and log variance over the image, of every feature map of every
+    level, go to two linear layers; so any size of image fits.
 
     Args:
         width: channels of the finest level.
@@ -49,16 +49,16 @@ class DegradationEstimator(nn.Module):
             nn.Linear(2 * sum(widths), 64), nn.SiLU(), nn.Linear(64, 1)
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """How clean pictures are.
+    def forward(self, images: Tensor) -> Tensor:
+        """How clean images are.
 
         Args:
-            pictures: (B, 3, H, W) in [0, 1], at output size; any H and W.
+            images: (B, 3, H, W) in [0, 1], at output size; any H and W.
 
         Returns:
             (B,) in (0, 1), 1 for clean.
         """
-        x = pictures * 2 - 1
+        x = images * 2 - 1
         moments = []
         for level in self.levels:
             x = level(x)
@@ -95,7 +95,7 @@ class ClipIQA(nn.Module):
         self.metric: Any = pyiqa.create_metric("clipiqa", device=torch.device(device))
 
     @torch.no_grad()
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B,) in [0, 1], 1 for clean."""
-        scores: Tensor = self.metric(pictures)
-        return scores.reshape(len(pictures)).clamp(0, 1)
+        scores: Tensor = self.metric(images)
+        return scores.reshape(len(images)).clamp(0, 1)

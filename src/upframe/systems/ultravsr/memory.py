@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from upframe.errors import RuntimeFailure
-from upframe.nn.pictures import colour_fixes
+from upframe.nn.images import colour_fixes
 from upframe.systems.diffusion.live_memory import live_bytes
 from upframe.systems.ultravsr.backbones import decoder_stages, unet_stages
 from upframe.systems.ultravsr.model import UltraVSR
@@ -104,8 +104,8 @@ def plan_memory(
     latent = torch.zeros(
         chunk, model.unet.config.in_channels, rows, columns, device=meta
     )
-    picture = torch.zeros(chunk, 3, *big, device=meta)
-    crop = picture[..., : rows * model.factor, : columns * model.factor]
+    image = torch.zeros(chunk, 3, *big, device=meta)
+    crop = image[..., : rows * model.factor, : columns * model.factor]
     unet = unet_stages(shape.unet, torch.zeros(1, dtype=torch.int64, device=meta))
     decoder = decoder_stages(shape.vae)
     half = latent.to(shape.dtype)
@@ -117,7 +117,7 @@ def plan_memory(
         peaks = [one.peak for one in passes]
         peaks.append(live_bytes(lambda: shape.moments(crop)))
         fix = colour_fixes[options.colours or model.colours]
-        peaks.append(live_bytes(lambda: fix(picture + 0.5, picture + 0.5)))
+        peaks.append(live_bytes(lambda: fix(image + 0.5, image + 0.5)))
     held = sum(one.held for one in passes) * len(grid)
     # latents inside the UNet; frames inside either network; the newest of both
     held += (unet.delay + chunk) * latent[0].nbytes * len(grid)
@@ -170,7 +170,7 @@ def planned_session(
     available: int | None = None,
     device: torch.device | str | None = None,
 ) -> Session:
-    """Plan, say so, and begin only if it fits.
+    """Plan, report the plan, and begin only if it fits.
 
     Args:
         model: the networks, in eval mode.

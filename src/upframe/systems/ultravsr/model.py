@@ -10,10 +10,11 @@ starts from, is under CreativeML Open RAIL++-M.
 
     frames ─ ×4 bicubic ─ encoder ─ z_LR ─ UNet(z_LR, t) = ε ─ z_HR ─ decoder ─ colours
 
-Degradation-aware restoration: an estimator says how clean the enlarged frames are,
-s in [0, 1]. d = s² takes the place of ᾱ: the latent of the low-resolution frame counts
-as the high-resolution one after t steps of diffusion, t = argmin |d - ᾱ_t|, so that one
-prediction of the noise leads back: z_HR = (z_LR - √(1-d) ε) / √d. No noise is added.
+Degradation-aware restoration: an estimator estimates how clean the upsampled frames
+are, s in [0, 1]. d = s² takes the place of ᾱ: the latent of the low-resolution frame
+counts as the high-resolution one after t steps of diffusion, t = argmin |d - ᾱ_t|, so
+that one prediction of the noise leads back: z_HR = (z_LR - √(1-d) ε) / √d. No noise is
+added.
 
 Temporal modules (`upframe.systems.ultravsr.rts`) stand after each down block of the
 UNet (behind the skip connections, which stay as they are), before each of its up
@@ -52,9 +53,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import RuntimeFailure, WeightsError
+from upframe.nn.images import colour_fixes, require_finite, upsample
 from upframe.nn.layout import channels_last
 from upframe.nn.noise import frame_noise
-from upframe.nn.pictures import colour_fixes, enlarge, require_finite
 from upframe.systems.diffusion.autoencoder import factor_of
 from upframe.systems.ultravsr.backbones import (
     decoder_stages,
@@ -84,13 +85,13 @@ __all__ = [
 _SAMPLED = 5
 _EVERY = 2
 OPENING = _EVERY * (_SAMPLED - 1) + 1
-"""Frames of a video that must be there before the estimator is asked."""
+"""Frames of a video that must be there before the estimator runs."""
 
 
 class Estimator(Protocol):
-    """Says how clean pictures are."""
+    """Estimates how clean images are."""
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B,) in [0, 1], 1 for clean."""
 
 
@@ -139,10 +140,10 @@ class UltraVSR(nn.Module):
             added where it has none.
         vae: diffusers' ``AutoencoderKL`` or our ``Autoencoder``; likewise.
         alphas_cumprod: (timesteps,), ᾱ of the schedule that the UNet was trained with.
-        estimator: says how clean frames are; None where factors are always given.
+        estimator: estimates how clean frames are; None where factors are always given.
         text: (1, L, D), the embedding of the prompt; None for a UNet without text.
         scale: output size over input size.
-        colours: correction of the result, a name in `colour_fixes`, where none is asked
+        colours: correction of the result, a name in `colour_fixes`, where none is given
             for.
 
     Raises:
@@ -184,14 +185,14 @@ class UltraVSR(nn.Module):
         self.scale = scale
         self.colours = colours
         self.factor = factor_of(vae)
-        """Picture size over latent size."""
+        """Image size over latent size."""
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
         kept = text if needs_text(unet) else None
         self.register_buffer("text", kept, persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type that the networks work in; latents and pictures are float32."""
+        """Type that the networks work in; latents and images are float32."""
         dtype: torch.dtype = next(self.unet.conv_in.parameters()).dtype
         return dtype
 
@@ -220,7 +221,7 @@ class UltraVSR(nn.Module):
             RuntimeFailure: a network gave something that is no number.
         """
         clips, count = frames.shape[:2]
-        big = enlarge(frames.flatten(0, 1).float(), self.scale)
+        big = upsample(frames.flatten(0, 1).float(), self.scale)
         if factor is None:
             factor = torch.stack(
                 [
@@ -238,11 +239,11 @@ class UltraVSR(nn.Module):
         out = fix(out.clamp(0, 1), big).clamp(0, 1)
         return out.reshape(clips, count, *out.shape[1:])
 
-    def estimate(self, pictures: Tensor) -> Tensor:
+    def estimate(self, images: Tensor) -> Tensor:
         """How clean a clip is, scalar in [0, 1].
 
         Args:
-            pictures: (B, 3, H, W), its frames at `sampled_frames`, enlarged, in [0, 1].
+            images: (B, 3, H, W), its frames at `sampled_frames`, upsampled, in [0, 1].
 
         Raises:
             RuntimeFailure: there is no estimator.
@@ -252,28 +253,28 @@ class UltraVSR(nn.Module):
                 "This UltraVSR has no estimator of the degradation.",
                 "Give the factor of each clip, or build it with an estimator.",
             )
-        return self.estimator(pictures).float().mean()
+        return self.estimator(images).float().mean()
 
-    def moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents, unscaled, float32.
 
         Args:
-            pictures: (B, 3, H, W) in [0, 1]; padded by their edge where needed.
+            images: (B, 3, H, W) in [0, 1]; padded by their edge where needed.
         """
-        down, right = (-side % self.factor for side in pictures.shape[-2:])
-        x = F.pad(pictures, (0, right, 0, down), mode="replicate") * 2 - 1
+        down, right = (-side % self.factor for side in images.shape[-2:])
+        x = F.pad(images, (0, right, 0, down), mode="replicate") * 2 - 1
         posterior = self.vae.encode(x.to(self.dtype)).latent_dist
         return posterior.mean.float(), posterior.std.float()
 
-    def encode(self, pictures: Tensor, indices: list[int], seed: int) -> Tensor:
-        """Latents (B, C, h, w) of pictures (B, 3, H, W) in [0, 1]; scaled, float32.
+    def encode(self, images: Tensor, indices: list[int], seed: int) -> Tensor:
+        """Latents (B, C, h, w) of images (B, 3, H, W) in [0, 1]; scaled, float32.
 
         Args:
-            pictures: enlarged frames.
+            images: upsampled frames.
             indices: their numbers in the video.
             seed: of the noise.
         """
-        return self.sample(*self.moments(pictures), indices, seed)
+        return self.sample(*self.moments(images), indices, seed)
 
     def sample(
         self, mean: Tensor, std: Tensor, indices: list[int], seed: int
@@ -289,7 +290,7 @@ class UltraVSR(nn.Module):
         """The one step of diffusion.
 
         Args:
-            z: (N·T, C, h, w), latents of the enlarged frames.
+            z: (N·T, C, h, w), latents of the upsampled frames.
             step: of the N clips.
             frames: T.
             text: (N·T, L, D), an embedding for each frame; None for the model's own.
@@ -310,14 +311,14 @@ class UltraVSR(nn.Module):
         return (text.to(self.dtype),)
 
     def decode(self, z: Tensor, frames: int, size: tuple[int, int]) -> Tensor:
-        """Pictures (N·T, 3, \\*size) around [0, 1], not clipped, float32.
+        """Images (N·T, 3, \\*size) around [0, 1], not clipped, float32.
 
         Raises:
             RuntimeFailure: a network gave something that is no number.
         """
         z = (z / self.vae.config.scaling_factor).to(self.dtype)
         out = decoder_stages(self.vae)(z, frames)
-        require_finite(out, "The decoded picture")
+        require_finite(out, "The decoded image")
         return out[..., : size[0], : size[1]].float() * 0.5 + 0.5
 
 

@@ -91,7 +91,7 @@ def from_pretrained(
             `upframe.systems.ultravsr.adapters` made; None leaves the temporal modules
             without effect.
         prompt: of all frames. The text encoder is dropped after it has read it.
-        estimator: says how clean frames are; None where factors are always given.
+        estimator: estimates how clean frames are; None where factors are always given.
         dtype: of the networks.
         device: where they go. "cpu" with ``Options.offload``.
         offline: use only what the hub's cache holds already.
@@ -118,19 +118,23 @@ def from_pretrained(
     unet.to(dtype)  # the modules that were added are float32
     vae.to(dtype)
     if checkpoint is not None:
-        content = read_content(Path(checkpoint))
-        if not isinstance(content, dict):
-            raise WeightsError(
-                f"{checkpoint} holds a {type(content).__name__}, no checkpoint.",
-                "Name the file of UltraVSR's authors, or one of upframe's training.",
-            )
-        load_checkpoint(unet, vae, content)
-        merge_lora(unet)
-        merge_lora(vae)
+        _apply_checkpoint(unet, vae, checkpoint)
     model = UltraVSR(
         unet, vae, _schedule(folder), estimator=estimator, text=text, scale=scale
     )
     return model.to(device).eval().requires_grad_(False)
+
+
+def _apply_checkpoint(unet: Any, vae: Any, checkpoint: str | Path) -> None:
+    content = read_content(Path(checkpoint))
+    if not isinstance(content, dict):
+        raise WeightsError(
+            f"{checkpoint} holds a {type(content).__name__}, no checkpoint.",
+            "Name the file of UltraVSR's authors, or one of upframe's training.",
+        )
+    load_checkpoint(unet, vae, content)
+    merge_lora(unet)
+    merge_lora(vae)
 
 
 def skeleton(

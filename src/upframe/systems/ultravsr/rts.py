@@ -1,4 +1,4 @@
-"""Recurrent temporal shift (RTS): neighbouring frames in a network made for pictures.
+"""Recurrent temporal shift (RTS): neighbouring frames in a network made for images.
 
 Liu et al., "UltraVSR", ACM MM 2025, arXiv 2505.19958; parameter names as in the
 authors' code (Apache-2.0). A module has two units, and each looks one frame back and

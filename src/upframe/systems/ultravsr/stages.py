@@ -1,6 +1,6 @@
 """Networks cut at their temporal modules, for whole clips and for streams of frames.
 
-A picture network with `RecurrentTemporalShift` modules in it is a row of segments, each
+An image network with `RecurrentTemporalShift` modules in it is a row of segments, each
 of which treats every frame for itself, with a module between any two of them. Run on a
 whole clip, memory grows with its length. Run as a stream, every segment works on
 another moment of the clip: a module holds back two frames until it knows what comes

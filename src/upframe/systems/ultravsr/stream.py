@@ -1,15 +1,15 @@
 """UltraVSR on videos of any length: temporally asynchronous, tiled, in bounded memory.
 
-The authors' temporally asynchronous inference runs the layers of one picture in small
+The authors' temporally asynchronous inference runs the layers of one image in small
 batches and joins all frames at each temporal module: the features of the whole clip
 stay in memory. Here the stages are streams (`upframe.systems.ultravsr.stages`): while
 the encoder reads frame 30, the UNet's first block may be at frame 28 and its last at
 frame 14, and the decoder at frame 6. Memory does not grow with the clip, no interval of
 30 frames is needed, and the result is that of the whole clip.
 
-Large pictures are cut into tiles of latents, each with its own streams, blended where
+Large images are cut into tiles of latents, each with its own streams, blended where
 they overlap (`upframe.planning.tiles`). In the authors' networks normalisation and
-attention reach over the whole picture, so tiles change the result a little; with one
+attention reach over the whole image, so tiles change the result a little; with one
 tile nothing changes. The authors weigh tiles by a Gaussian and cut encoder, UNet and
 decoder differently; here all three share one grid.
 """
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from upframe.errors import UsageError
-from upframe.nn.pictures import colour_fixes, enlarge, require_finite
+from upframe.nn.images import colour_fixes, require_finite, upsample
 from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.ultravsr.backbones import decoder_stages, unet_stages
@@ -45,7 +45,7 @@ class Options:
     """Frames that a network sees at once."""
     tile: int | tuple[int, int] | None = None
     """Largest side, or height and width, of a tile in latent pixels; None for the whole
-    picture. The authors use 96."""
+    image. The authors use 96."""
     overlap: int = 32
     """Latent pixels that neighbouring tiles share."""
     factor: float | None = None
@@ -82,7 +82,7 @@ class Options:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Largest height and width of a tile; empty for the whole picture."""
+        """Largest height and width of a tile; empty for the whole image."""
         if isinstance(self.tile, tuple):
             return self.tile
         return () if self.tile is None else (self.tile, self.tile)
@@ -133,7 +133,7 @@ class Session:
 
         Returns:
             The next finished frames, (3, scale · h, scale · w) in [0, 1], float32, on
-            the processor; maybe none.
+            the CPU; maybe none.
 
         Raises:
             RuntimeFailure: a network gave something that is no number.
@@ -173,8 +173,8 @@ class Session:
         if options.factor is None:
             seen = [self._waiting[n] for n in sampled_frames(len(self._waiting))]
             home = model.alphas_cumprod.device  # the estimator is never offloaded
-            pictures = enlarge(torch.cat(seen).to(home), model.scale)
-            factor = model.estimate(pictures).to(self._device)
+            images = upsample(torch.cat(seen).to(home), model.scale)
+            factor = model.estimate(images).to(self._device)
             self.factor = float(factor)
         else:
             factor = torch.tensor(options.factor, device=self._device)
@@ -230,7 +230,7 @@ class _Run:
         indices = list(range(first, first + count))
         with self._at_work(model.vae):
             # nothing but the latents stays while the UNet runs
-            moments = self._moments(enlarge(frames, model.scale))
+            moments = self._moments(upsample(frames, model.scale))
             z = model.sample(*moments, indices, self._options.seed)
             del moments
         self._latents += torch.split(z, 1)
@@ -274,14 +274,14 @@ class _Run:
         return [] if out is None else self._finish(out)
 
     def _finish(self, out: Tensor) -> list[Tensor]:
-        require_finite(out, "The decoded picture")
-        big = enlarge(torch.cat(self._frames[: len(out)]), self._model.scale)
+        require_finite(out, "The decoded image")
+        big = upsample(torch.cat(self._frames[: len(out)]), self._model.scale)
         del self._frames[: len(out)]
         height, width = self._size
-        picture = (out[..., :height, :width].float() * 0.5 + 0.5).clamp(0, 1)
+        image = (out[..., :height, :width].float() * 0.5 + 0.5).clamp(0, 1)
         fix = colour_fixes[self._options.colours or self._model.colours]
-        picture = fix(picture, big).clamp(0, 1)
-        return list(picture.cpu())
+        image = fix(image, big).clamp(0, 1)
+        return list(image.cpu())
 
     @contextmanager
     def _at_work(self, network: nn.Module) -> Iterator[None]:
@@ -317,7 +317,7 @@ class _TiledStream:
 
 
 def plan_grid(model: UltraVSR, options: Options, size: tuple[int, int]) -> TileGrid:
-    """The tiles of latents for pictures of ``size`` (height, width) in output pixels.
+    """The tiles of latents for images of ``size`` (height, width) in output pixels.
 
     Raises:
         UsageError: the tiles of the options cannot cover it.

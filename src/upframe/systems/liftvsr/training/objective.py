@@ -53,11 +53,11 @@ def draw_times(
     Args:
         clips: B.
         segments: S.
-        generator: on the processor; None for torch's own.
+        generator: on the CPU; None for torch's own.
         times: of the schedule.
 
     Returns:
-        (B, S) int64, 0 to times - 1, on the processor.
+        (B, S) int64, 0 to times - 1, on the CPU.
     """
     return torch.randint(times, (clips, segments), generator=generator)
 
@@ -103,8 +103,8 @@ def noise_loss(
         Scalar, float32.
     """
     segments = [
-        Segment(add_noise(z, drawn, own), given, own)
-        for z, given, drawn, own in zip(
+        Segment(add_noise(z, noise, own), given, own)
+        for z, given, noise, own in zip(
             clean.unbind(1),
             condition.unbind(1),
             noise.unbind(1),
@@ -167,10 +167,10 @@ def watched_flows(transformer: LiftTransformer) -> Iterator[list[Tensor]]:
 
 
 def alignment_loss(flows: Sequence[Tensor], clips: Sequence[Tensor]) -> Tensor:
-    """How far pictures are from one another after the token flows have moved them.
+    """How far images are from one another after the token flows have moved them.
 
-    Not in the paper. What is restored says little about where a token should come from
-    before it can be used at all; the pictures say it from the first step on.
+    Not in the paper. The restored frames hold little about where a token should come
+    from before the branch works; the images do from the first step on.
 
     Args:
         flows: what `watched_flows` kept, each reference frame beside its clip.

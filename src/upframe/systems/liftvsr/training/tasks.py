@@ -1,6 +1,6 @@
-"""LiftVSR in small: a prior of still pictures, then what makes it restore videos.
+"""LiftVSR in small: a prior of still images, then what makes it restore videos.
 
-`PriorTask` trains a PixArt of our own to predict the noise on latents of pictures.
+`PriorTask` trains a PixArt of our own to predict the noise on latents of images.
 `LiftVSRTask` makes LiftVSR of it. Chosen for a network of half a million parameters
 that is trained for minutes, in which it differs from the full size:
 
@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from diffusers import PixArtTransformer2DModel
 from torch import Tensor, nn
 
-from upframe.nn.pictures import enlarge
+from upframe.nn.images import upsample
 from upframe.systems.diffusion.autoencoder import Autoencoder
 from upframe.systems.diffusion.training import clean_latents, read_autoencoder
 from upframe.systems.liftvsr.files import LiftVSRConfig
@@ -62,11 +62,11 @@ NANO_PIXART: dict[str, Any] = {
     "sample_size": 16,
     "cross_attention_dim": None,
 }
-"""The nano prior: a token for each latent, no prompts, pictures of 128 pixels."""
+"""The nano prior: a token for each latent, no prompts, images of 128 pixels."""
 
 
 class PriorTask(nn.Module):
-    """Learns to predict the noise on latents of pictures.
+    """Learns to predict the noise on latents of images.
 
     Args:
         autoencoder: file of the frozen autoencoder.
@@ -162,7 +162,7 @@ class LiftVSRTask(nn.Module):
         shape = low.shape[:2]
         with torch.no_grad():
             clean = torch.unflatten(system.encode(high.flatten(0, 1)), 0, shape)
-            big = enlarge(low.flatten(0, 1), system.scale)
+            big = upsample(low.flatten(0, 1), system.scale)
             condition = torch.unflatten(system.encode(big), 0, shape)
         lengths = _cut(shape[1], system.config.segment)
         truth = torch.split(clean, lengths, dim=1)
@@ -175,8 +175,8 @@ class LiftVSRTask(nn.Module):
         pairs = list(zip(segments, noise, strict=True))
         found = torch.cat([clean_from(*pair) for pair in pairs], dim=1)
         wrong = [
-            self._noise_error(segment, said, z)
-            for (segment, said), z in zip(pairs, truth, strict=True)
+            self._noise_error(segment, predicted, z)
+            for (segment, predicted), z in zip(pairs, truth, strict=True)
         ]
         small = F.interpolate(high.flatten(0, 1), size=clean.shape[-2:], mode="area")
         small = torch.unflatten(small, 0, shape)

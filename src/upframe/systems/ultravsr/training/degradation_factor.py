@@ -1,10 +1,10 @@
-"""What the degradation estimator is trained to say.
+"""The target of the degradation estimator.
 
 UltraVSR reads the latent of a degraded frame as the clean one after some diffusion:
 ``z_LR = √d · z_HR + √(1-d) · noise``. For standardised latents and noise that has
-nothing to do with the picture, √d is the correlation of z_LR with z_HR, whatever the
-degradation was. The paper takes CLIP-IQA's opinion instead, which needs no clean
-picture but was never asked this question.
+nothing to do with the image, √d is the correlation of z_LR with z_HR, whatever the
+degradation was. The paper takes the score of CLIP-IQA instead, which needs no clean
+image but was trained for something else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
 from upframe.degradations.registry import degrade
-from upframe.nn.pictures import enlarge
+from upframe.nn.images import upsample
 
 _LEAST = 1e-8
 
@@ -28,8 +28,8 @@ def latent_correlation(clean: Tensor, degraded: Tensor) -> Tensor:
     """The estimator's target, √d.
 
     Args:
-        clean: (B, C, h, w), latents of clean pictures.
-        degraded: (B, C, h, w), of the same pictures degraded and enlarged.
+        clean: (B, C, h, w), latents of clean images.
+        degraded: (B, C, h, w), of the same images degraded and upsampled.
 
     Returns:
         (B,) in [0, 1]: Pearson's correlation, each channel centred for itself, all
@@ -48,8 +48,8 @@ def latent_correlation(clean: Tensor, degraded: Tensor) -> Tensor:
 class FactorExample:
     """One batch for the estimator."""
 
-    pictures: Tensor
-    """(T, 3, H, W) in [0, 1], degraded and enlarged."""
+    images: Tensor
+    """(T, 3, H, W) in [0, 1], degraded and upsampled."""
     target: Tensor
     """(T,) in [0, 1]."""
 
@@ -62,15 +62,15 @@ def factor_example(
     rng: np.random.Generator,
     encode: Callable[[Tensor], Tensor],
 ) -> FactorExample:
-    """Degrade a clean clip and say what the estimator should answer.
+    """Degrade a clean clip and compute the estimator's target.
 
     Args:
         clip: (T, H, W, 3) uint8; H and W are multiples of the scale and of the
             autoencoder's factor.
         config: which degradation.
         scale: integer factor.
-        rng: the only source of chance.
-        encode: pictures (T, 3, H, W) in [0, 1] to latents (T, C, h, w), without noise:
+        rng: the only source of randomness.
+        encode: images (T, 3, H, W) in [0, 1] to latents (T, C, h, w), without noise:
             the mean of the posterior.
     """
     low = degrade(config, clip, scale, rng)
@@ -78,5 +78,5 @@ def factor_example(
         torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2).float() / 255
         for x in (clip, low)
     )
-    pictures = enlarge(small, scale)
-    return FactorExample(pictures, latent_correlation(encode(clean), encode(pictures)))
+    images = upsample(small, scale)
+    return FactorExample(images, latent_correlation(encode(clean), encode(images)))

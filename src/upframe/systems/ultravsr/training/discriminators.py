@@ -1,4 +1,4 @@
-"""What judges the clips of UltraVSR while it learns: other networks that learn along.
+"""Networks that are trained beside UltraVSR and score its clips.
 
 Both are part of the task, so that its checkpoint has their state, and share its
 optimiser. Each of their losses reaches the parameters that it is for and no others, so
@@ -23,7 +23,7 @@ from upframe.systems.ultravsr.training.distillation import (
 from upframe.systems.ultravsr.training.temporal_gan import (
     TemporalPatchGAN,
     discriminator_loss,
-    frozen_judgement,
+    frozen_scores,
     generator_loss,
 )
 
@@ -62,22 +62,22 @@ class JointDistillation(nn.Module):
             alphas_cumprod: (1000,), ᾱ.
         """
         real, fake = (_denoiser(unet, frames) for unet in (self.real, self.fake))
-        chance = torch.default_generator
-        judged = distillation_losses(made, frames, real, fake, alphas_cumprod, chance)
+        rng = torch.default_generator
+        result = distillation_losses(made, frames, real, fake, alphas_cumprod, rng)
         return {
-            "content": self.content * judged.content,
-            "temporal": self.temporal * judged.temporal,
-            "real": fake_loss(clean, frames, real, alphas_cumprod, chance),
-            "fake": fake_loss(made, frames, fake, alphas_cumprod, chance),
+            "content": self.content * result.content,
+            "temporal": self.temporal * result.temporal,
+            "real": fake_loss(clean, frames, real, alphas_cumprod, rng),
+            "fake": fake_loss(made, frames, fake, alphas_cumprod, rng),
         }
 
 
-class ClipJudge(nn.Module):
+class ClipDiscriminator(nn.Module):
     """The temporal discriminator (`upframe.systems.ultravsr.training.temporal_gan`).
 
     Args:
         channels: of its first layer.
-        weight: of what fools it.
+        weight: of the generator's loss.
     """
 
     def __init__(self, channels: int, weight: float) -> None:
@@ -93,9 +93,11 @@ class ClipJudge(nn.Module):
             original: the same shape.
         """
         made, original = made * 2 - 1, original * 2 - 1
-        fooled = generator_loss(frozen_judgement(self.network, made))
-        judged = discriminator_loss(self.network(original), self.network(made.detach()))
-        return {"temporal_gan": self.weight * fooled, "discriminator": judged}
+        generator = generator_loss(frozen_scores(self.network, made))
+        discriminator = discriminator_loss(
+            self.network(original), self.network(made.detach())
+        )
+        return {"temporal_gan": self.weight * generator, "discriminator": discriminator}
 
 
 def _denoiser(unet: Any, frames: int) -> Denoiser:

@@ -1,4 +1,4 @@
-"""Spatio-temporal joint distillation: a diffusion model as the judge of restored clips.
+"""Spatio-temporal joint distillation: a diffusion model scores restored clips.
 
 UltraVSR (arXiv 2505.19958) trains its one-step generator with two "temporal regularised
 UNets", both with temporal modules: the *real* one knows clean videos, the *fake* one is
@@ -12,8 +12,8 @@ et al., NeurIPS 2024), which UltraVSR is built on, with the paper's two parts:
   is a square, so this part says that differences between frames, too, should be as the
   real UNet wants them. It is our reading of the paper's two gradient losses.
 
-Timesteps are drawn one per clip, so that noise levels agree between frames, and noise
-is drawn for each frame.
+Timesteps are sampled one per clip, so that noise levels agree between frames, and noise
+is sampled for each frame.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 """Predicts noise: takes noisy latents (N·T, C, h, w) and timesteps (N·T,)."""
 
 LOWEST_STEP, HIGHEST_STEP = 20, 980
-"""Of 1000; timesteps are drawn from between, as in OSEDiff."""
+"""Of 1000; timesteps are sampled from between, as in OSEDiff."""
 _LEAST = 1e-6
 
 
@@ -60,7 +60,7 @@ def add_noise(
         latents: (N·T, C, h, w), scaled.
         frames: T.
         alphas_cumprod: (1000,), ᾱ.
-        generator: the only source of chance, on the processor.
+        generator: the only source of randomness, on the CPU.
     """
     clips = len(latents) // frames
     timestep = torch.randint(
@@ -104,7 +104,7 @@ def distillation_losses(
         real: the frozen UNet of clean videos, with guidance.
         fake: the UNet of the generator's videos.
         alphas_cumprod: (1000,), ᾱ.
-        generator: the only source of chance.
+        generator: the only source of randomness.
     """
     with torch.no_grad():
         noised = add_noise(latents, frames, alphas_cumprod, generator)

@@ -3,11 +3,11 @@
 The paper (arXiv 2505.19958) starts from Stable Diffusion; a small one has to make its
 own start:
 
-1. `PriorTask`: a diffusion model of clean pictures, in the latents of the small
+1. `PriorTask`: a diffusion model of clean images, in the latents of the small
    autoencoder. diffusers' UNet of one level, without attention and text: all of its few
    parameters work at the resolution of the latents, and what eight pixels are apart are
    neighbours there already.
-2. `EstimatorTask`: says how clean a clip is, by the target of
+2. `EstimatorTask`: estimates how clean a clip is, by the target of
    `upframe.systems.ultravsr.training.degradation_factor`.
 3. `UltraVSRTask`: both, frozen or as a start, with temporal modules, trained to restore
    in one step. `rts: false` leaves the temporal modules without effect, to train the
@@ -18,15 +18,15 @@ What the paper is silent about, or a small system needs, was chosen:
 * Latents are compared with those that the untouched encoder makes of the original, in
   their absolute difference. What is decoded is compared by the losses of the recipe.
 * `rank: null` trains all weights of UNet and encoder instead of LoRA; the prior of so
-  few parameters is a start, not a treasure to be kept.
+  few parameters is a start and may change.
 * `decoder: true` trains the decoder along, which the paper keeps frozen: a decoder of
-  few parameters that knows clean latents alone makes blurred pictures of what one step
+  few parameters that knows clean latents alone makes blurred images of what one step
   is not sure about.
-* `colours` is what the shipped system does to its pictures. Training compares what the
+* `colours` is what the shipped system does to its images. Training compares what the
   decoder gives; correcting that by the degraded frames, as the authors do, brings back
   some of the damage (docs/models/ultravsr.md).
 * `change_weight` is for what changes from frame to frame: the differences of neighbours
-  in latents and in decoded pictures should be those of the original. `warp_weight` is
+  in latents and in decoded images should be those of the original. `warp_weight` is
   for what moves with the original and yet does not stay the same
   (`upframe.training.consistency`).
 * Joint distillation and the temporal discriminator (`ultravsr_judges`) are off unless
@@ -46,7 +46,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upframe.errors import MissingExtraError, WeightsError
-from upframe.nn.pictures import enlarge
+from upframe.nn.images import upsample
 from upframe.systems.diffusion.training import clean_latents, read_autoencoder
 from upframe.systems.training_step import StepResult
 from upframe.systems.ultravsr.adapters import is_temporal, merge_lora, prepare_training
@@ -59,7 +59,7 @@ from upframe.systems.ultravsr.degradation_estimator import DegradationEstimator
 from upframe.systems.ultravsr.model import restoration_step, sampled_frames
 from upframe.systems.ultravsr.training.degradation_factor import latent_correlation
 from upframe.systems.ultravsr.training.discriminators import (
-    ClipJudge,
+    ClipDiscriminator,
     JointDistillation,
 )
 from upframe.systems.ultravsr.training.distillation import add_noise
@@ -100,7 +100,7 @@ class PriorSizes:
 
 
 class PriorTask(nn.Module):
-    """Learns to predict the noise in diffused latents of clean pictures.
+    """Learns to predict the noise in diffused latents of clean images.
 
     Args:
         autoencoder: file of the frozen autoencoder.
@@ -132,7 +132,7 @@ class PriorTask(nn.Module):
         self.register_buffer("alphas_cumprod", alphas, persistent=False)
 
     def training_step(self, low: Tensor, high: Tensor) -> StepResult:
-        """Mean squared error of the noise, at timesteps drawn for each picture.
+        """Mean squared error of the noise, at timesteps sampled for each image.
 
         Args:
             low: is not looked at.
@@ -141,8 +141,8 @@ class PriorTask(nn.Module):
         del low
         clean = clean_latents(self.autoencoder, high)
         noised = add_noise(clean, 1, self.alphas_cumprod, torch.default_generator)
-        guess = self.unet(noised.z, noised.timestep, None).sample
-        return StepResult(None, high, {"noise": F.mse_loss(guess, noised.noise)})
+        predicted = self.unet(noised.z, noised.timestep, None).sample
+        return StepResult(None, high, {"noise": F.mse_loss(predicted, noised.noise)})
 
 
 class EstimatorTask(nn.Module):
@@ -166,10 +166,10 @@ class EstimatorTask(nn.Module):
             low: (B, T, 3, h, w) in [0, 1], degraded.
             high: (B, T, 3, 4h, 4w).
         """
-        pictures = enlarge(low.flatten(0, 1), _SCALE)
-        pair = high.flatten(0, 1), pictures
+        images = upsample(low.flatten(0, 1), _SCALE)
+        pair = high.flatten(0, 1), images
         target = latent_correlation(*(clean_latents(self.autoencoder, x) for x in pair))
-        error = F.mse_loss(self.estimator(pictures), target)
+        error = F.mse_loss(self.estimator(images), target)
         return StepResult(None, high, {"factor": error})
 
 
@@ -185,7 +185,7 @@ class UltraVSRTask(nn.Module):
         spatial: whether anything else is trained; else all looks at single frames as it
             did before, and what temporal modules bring can be told.
         decoder: whether the decoder's own weights are trained, too.
-        colours: correction of the shipped system's pictures; see `UltraVSR`.
+        colours: correction of the shipped system's images; see `UltraVSR`.
         latent_weight: of the difference of latents.
         change_weight: of the difference of what changes between frames.
         warp_weight: of the difference of frames that are moved along the motion.
@@ -221,21 +221,21 @@ class UltraVSRTask(nn.Module):
         super().__init__()
         vae = read_autoencoder(Path(autoencoder))
         unet, unet_sizes = _stage(prior, "unet.", "recipes/ultravsr-nano-prior.yaml")
-        judge, judge_sizes = _stage(
+        estimates, estimator_sizes = _stage(
             estimator, "estimator.", "recipes/degradation-estimator-nano.yaml"
         )
         channels = vae.config.latent_channels
         self._configuration: dict[str, Any] = {
             "autoencoder": asdict(vae.config),
             "unet": PriorSizes(**unet_sizes).arguments(channels),
-            "estimator": judge_sizes,
+            "estimator": estimator_sizes,
             "colours": colours,
         }
         self.network = build_ultravsr(self._configuration)
         for part, state, what in (
             ("vae", vae.state_dict(), autoencoder),
             ("unet", unet, prior),
-            ("estimator", judge, estimator),
+            ("estimator", estimates, estimator),
         ):
             _fill(self.network.get_submodule(part), state, what)
         self.network.requires_grad_(False)
@@ -246,7 +246,7 @@ class UltraVSRTask(nn.Module):
             self.distillation = JointDistillation(
                 self.network.unet, content_weight, temporal_weight
             )
-        self.judge = ClipJudge(gan_channels, gan_weight) if gan_weight else None
+        self.judge = ClipDiscriminator(gan_channels, gan_weight) if gan_weight else None
         self.latent_weight = latent_weight
         self.change_weight = change_weight
         self.warp_weight = warp_weight
@@ -278,7 +278,7 @@ class UltraVSRTask(nn.Module):
         if not self.training:
             return StepResult(self.network(low), high)
         network, (clips, frames) = self.network, low.shape[:2]
-        big = enlarge(low.flatten(0, 1), _SCALE)
+        big = upsample(low.flatten(0, 1), _SCALE)
         with torch.no_grad():
             wanted = clean_latents(self.original, high.flatten(0, 1))
             seen = big.reshape(clips, frames, *big.shape[1:])[:, sampled_frames(frames)]
@@ -288,20 +288,20 @@ class UltraVSRTask(nn.Module):
         step = restoration_step(factor, network.alphas_cumprod)
         z = network.restore(z, step, frames)
         out = network.decode(z, frames, (big.shape[-2], big.shape[-1]))
-        pictures = out.reshape(clips, frames, *out.shape[1:])
+        images = out.reshape(clips, frames, *out.shape[1:])
         losses = {"latent": self.latent_weight * (z - wanted).abs().mean()}
         if self.change_weight and frames > 1:
             apart = _change_error(z.reshape(clips, frames, *z.shape[1:]), wanted)
-            apart = apart + _change_error(pictures, high)
+            apart = apart + _change_error(images, high)
             losses["change"] = self.change_weight * apart
         if self.warp_weight and frames > 1:
-            losses["warp"] = self.warp_weight * warping_loss(pictures, high)
+            losses["warp"] = self.warp_weight * warping_loss(images, high)
         if self.distillation is not None:
             alphas = network.alphas_cumprod
             losses |= self.distillation.losses(z, wanted, frames, alphas)
         if self.judge is not None:
-            losses |= self.judge.losses(pictures, high)
-        return StepResult(pictures, high, losses)
+            losses |= self.judge.losses(images, high)
+        return StepResult(images, high, losses)
 
     def export_state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What ``build_ultravsr`` takes, and the weights for it."""

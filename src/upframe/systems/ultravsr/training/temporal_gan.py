@@ -1,8 +1,8 @@
-"""Temporal PatchGAN: judges patches of clips in space and time.
+"""Temporal PatchGAN: a discriminator of patches in space and time.
 
 The discriminator is that of the authors' repository of UltraVSR, which took it from
 video inpainting (Chang et al., ICCV 2019; E2FGVI, CVPR 2022): six 3D convolutions of
-3×5×5, of which each halves the picture and none the time. Their training code is not
+3×5×5, of which each halves the image and none the time. Their training code is not
 public, so the weight of this loss is not known. The losses are the usual three.
 """
 
@@ -50,7 +50,7 @@ class TemporalPatchGAN(nn.Module):
         self.conv = nn.Sequential(*layers)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Judge clips.
+        """Score clips.
 
         Args:
             clips: (N, T, 3, H, W) in [-1, 1]; H and W at least 4.
@@ -66,7 +66,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Kind = "hinge") -> Tens
     """What the discriminator is to lower, scalar.
 
     Args:
-        real: its judgement of real clips.
+        real: its scores of real clips.
         fake: of restored ones, detached from the generator.
         kind: ``nsgan`` (cross entropy), ``lsgan`` (squares) or ``hinge``.
     """
@@ -86,8 +86,8 @@ def generator_loss(fake: Tensor, kind: Kind = "hinge") -> Tensor:
     return F.softplus(-fake).mean()
 
 
-def frozen_judgement(discriminator: nn.Module, clips: Tensor) -> Tensor:
-    """Judge clips with gradients for the clips alone."""
+def frozen_scores(discriminator: nn.Module, clips: Tensor) -> Tensor:
+    """Scores of clips with gradients for the clips alone."""
     kept = [p.requires_grad for p in discriminator.parameters()]
     discriminator.requires_grad_(False)
     try:

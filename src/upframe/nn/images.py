@@ -1,4 +1,4 @@
-"""What diffusion systems do with pictures before and after their networks."""
+"""What diffusion systems do with images before and after their networks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from upframe.nn import colour
 colour_fixes: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "wavelet": colour.wavelet,
     "adain": colour.adain,
-    "none": lambda picture, _: picture,
+    "none": lambda image, _: image,
 }
-"""Colour corrections by name; both pictures (B, 3, H, W)."""
+"""Colour corrections by name; both images (B, 3, H, W)."""
 
 
-def enlarge(frames: Tensor, scale: int) -> Tensor:
+def upsample(frames: Tensor, scale: int) -> Tensor:
     """(B, 3, H, W) in [0, 1], bicubic as in Pillow, to ``scale`` times the size."""
     size = [side * scale for side in frames.shape[-2:]]
     return F.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 1)
