@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from upframe.engine.resume import History, ResumePoint
 from upframe.errors import RuntimeFailure, UsageError
 from upframe.media.frames import Frame
 from upframe.planning.chunks import Begin, Chunker, End, Event, Step
@@ -61,26 +62,61 @@ class SceneChunker:
     Args:
         chunk_length: most core frames in a chunk.
         context: frames that a chunk needs on both sides.
+        resume: where an earlier run stopped; the first frame pushed is then the one
+            behind its position.
     """
 
-    def __init__(self, chunk_length: int, context: int) -> None:
+    def __init__(
+        self, chunk_length: int, context: int, resume: ResumePoint | None = None
+    ) -> None:
         self._detector = ContentDetector()
         self._chunker: Chunker[Frame] = Chunker(chunk_length, context)
-        self._count = 0
+        self.history = History(context)
+        self._count = self._scene_start = self._start = 0
+        self._restore = resume
+        if resume is not None:
+            self._chunker.resume(resume.chunk, resume.start, resume.scene_start)
+            self._count, self._start = resume.memory.frame, resume.start
+            self._scene_start = resume.scene_start
         self.cuts: list[int] = []
         """Frames that start a new scene."""
+        self.resume_points: dict[int, ResumePoint] = {}
+        """How to go on behind each complete chunk, where that is possible; there from
+        the moment that `push` returns the end of the chunk."""
 
     def push(self, frame: Frame) -> list[Event[Frame]]:
         """Give the next frame; returns the events that are now known."""
-        cut = self._detector.push(frame.pixels[..., :3])
-        if cut:
-            self.cuts.append(self._count)
+        pixels = frame.pixels[..., :3]
+        if self._restore is not None:
+            self._detector.restore(self._restore.memory, pixels)
+            self.history.push(self._count - 1, frame, self._detector.memory())
+            self._restore = None
+            return []
+        number = self._count
+        # what lies before the start of a resumed run is known: no cut behind its scene
+        cut = self._detector.push(pixels) and number >= self._start
         self._count += 1
-        return self._chunker.push(frame, cut=cut)
+        self.history.push(number, frame, self._detector.memory())
+        events = self._chunker.push(frame, cut=cut)
+        self._mark_ends(events, number if cut else None)
+        if cut:
+            self.cuts.append(number)
+            self._scene_start = number
+        return events
 
     def finish(self) -> list[Event[Frame]]:
         """End of the frames; returns the remaining events."""
-        return self._chunker.finish()
+        events = self._chunker.finish()
+        self._mark_ends(events, None)
+        return events
+
+    def _mark_ends(self, events: list[Event[Frame]], cut: int | None) -> None:
+        for event in events:
+            if isinstance(event, End):
+                scene = event.stop if event.stop == cut else self._scene_start
+                point = self.history.resume_point(event.chunk + 1, event.stop, scene)
+                if point is not None:
+                    self.resume_points[event.chunk] = point
 
 
 class Driver(Generic[T]):

@@ -61,6 +61,10 @@ class Earlier:
     """Chunks that are passed over."""
     state: Callable[[int], State] = lambda _: {}
     """Carried state of a finished chunk."""
+    decoded: int = 0
+    """Frames before the one with which the source begins."""
+    frames: int = 0
+    """Frames of the chunks before the one with which the chunker begins."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ class Pipeline:
         self._results: Channel[Begin | Result | Done] = Channel(queue)
         self._error: BaseException | None = None
         self._lock = threading.Lock()
-        self._frames_in = self._passed = self._written = self._reported = 0
+        self._frames_in, self._passed = self._earlier.decoded, self._earlier.frames
+        self._written = self._reported = 0
         self._first_work: float | None = None
         """When the first frame of this run reached the network."""
 

@@ -85,12 +85,12 @@ class Job:
         }
         return Store(
             self.output.path,
-            self._fingerprint(),
+            self.fingerprint(),
             settings,
             fresh=self.options.fresh,
         )
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Everything that decides what the frames look like."""
         options, info = self.options, self.source.info
         fingerprint: dict[str, Any] = {

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from upframe.engine.convert import Result
 from upframe.engine.driver import Done
-from upframe.engine.store import ChunkRecord, Store, sha256_of
+from upframe.engine.resume import ResumePoint
+from upframe.engine.store import ChunkRecord, sha256_of
 from upframe.errors import OutputError
 from upframe.media.encoder import Encoder, output_error
 from upframe.media.formats import VideoFormat
 from upframe.media.images import ImageEncoder
 from upframe.media.pipes import PipeEncoder
+from upframe.runtimes.base import State
 
 
 class Sink(Protocol):
@@ -37,13 +41,26 @@ class Sink(Protocol):
         ...
 
 
+class Records(Protocol):
+    """Where finished chunks are recorded: a `Store` or a `ChunkStore`."""
+
+    folder: Path
+
+    def record(self, done: ChunkRecord, state: State | None = None) -> None:
+        """Record a finished chunk; on disk when this returns."""
+        ...
+
+
 class _StoreSink:
     """Chunks that are recorded one by one, so that a killed run can be resumed."""
 
     suffix = ""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Records, resume_points: Mapping[int, ResumePoint] | None = None
+    ) -> None:
         self._store = store
+        self._resume_points = resume_points or {}
         self._encoder: Encoder | ImageEncoder | None = None
         self._path = Path()
         self._pts: list[int] = []
@@ -54,10 +71,14 @@ class _StoreSink:
         del start
         self._path = self._store.folder / f"chunk-{chunk:06d}{self.suffix}"
         self._pts = []
-        self._encoder = self._open(self._path.with_name("now-" + self._path.name))
+        self._encoder = self._open(self._now())
 
     def _open(self, path: Path) -> Encoder | ImageEncoder:
         raise NotImplementedError
+
+    def _now(self) -> Path:
+        """Where the chunk grows; each process has its own place."""
+        return self._path.with_name(f"now-{os.getpid()}-{self._path.name}")
 
     def _note(self, result: Result) -> None:
         self._pts.append(result.frame.pts)
@@ -74,7 +95,8 @@ class _StoreSink:
                 f"{done.stop - done.start}.",
                 "This is a fault of upframe; please report it with the command.",
             )
-        temporary = self._path.with_name("now-" + self._path.name)
+        temporary = self._now()
+        point = self._resume_points.get(done.chunk)
         try:
             if self._path.is_dir():
                 shutil.rmtree(self._path)
@@ -89,6 +111,7 @@ class _StoreSink:
                 sha256=sha256_of(self._path) if is_file else "",
                 pts=tuple(self._pts),
                 last_duration=self._last_duration,
+                resume=None if point is None else point.to_dict(),
             )
             self._store.record(record, done.state)
         except OSError as exc:
@@ -106,8 +129,13 @@ class VideoSink(_StoreSink):
 
     suffix = ".mkv"
 
-    def __init__(self, store: Store, format: VideoFormat) -> None:
-        super().__init__(store)
+    def __init__(
+        self,
+        store: Records,
+        format: VideoFormat,
+        resume_points: Mapping[int, ResumePoint] | None = None,
+    ) -> None:
+        super().__init__(store, resume_points)
         self._format = format
 
     def _open(self, path: Path) -> Encoder:
@@ -125,14 +153,15 @@ class ImageSink(_StoreSink):
 
     def __init__(
         self,
-        store: Store,
+        store: Records,
         suffix: str,
         *,
         pattern: str,
         deep: bool,
         alpha: bool,
+        resume_points: Mapping[int, ResumePoint] | None = None,
     ) -> None:
-        super().__init__(store)
+        super().__init__(store, resume_points)
         self._image_suffix, self._pattern = suffix, pattern
         self._deep, self._alpha = deep, alpha
         self._next = 0

@@ -30,6 +30,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from upframe.engine.resume import ResumePoint
 from upframe.errors import OutputError, ResumeError
 from upframe.media.encoder import to_disk
 from upframe.runtimes.base import State
@@ -66,6 +67,9 @@ class ChunkRecord:
     """Duration of its last frame in the same unit; 0 unknown."""
     state: str = ""
     """SHA-256 of its carried state; empty if there is none."""
+    resume: dict[str, Any] | None = None
+    """A `ResumePoint` behind it; None where the next chunk can only be reached from
+    the start of the video."""
 
 
 def fingerprint_file(path: Path) -> dict[str, Any]:
@@ -91,6 +95,104 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+class ChunkStore:
+    """The part of a work folder that any process may write: finished chunks.
+
+    Unlike `Store` it holds no lock and keeps no journal: each chunk has a record file
+    of its own, which appears whole. `Store.take` moves it into the journal.
+
+    Args:
+        folder: the work folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def record(self, done: ChunkRecord, state: State | None = None) -> None:
+        """Record a finished chunk; on disk when this returns.
+
+        Args:
+            done: the chunk.
+            state: its carried state.
+        """
+        done = _with_state(self.folder, done, state)
+        path = self._path(done.chunk)
+        temporary = path.with_name(f"now-{os.getpid()}-{path.name}")
+        temporary.write_text(json.dumps(asdict(done)))
+        to_disk(temporary)
+        temporary.replace(path)
+
+    def find(self, chunk: int) -> ChunkRecord | None:
+        """The record of a chunk whose files are whole; None if there is none."""
+        try:
+            done = _parse(self._path(chunk).read_text())
+        except FileNotFoundError:
+            return None
+        return done if done is not None and _is_whole(self.folder, done) else None
+
+    def remove(self, chunk: int) -> None:
+        """Delete the record file of a chunk."""
+        self._path(chunk).unlink(missing_ok=True)
+
+    def state(self, chunk: int, digest: str) -> State:
+        """Carried state of a finished chunk.
+
+        Args:
+            chunk: its number.
+            digest: SHA-256 of the state.
+
+        Raises:
+            ResumeError: it is missing or damaged.
+        """
+        path = _state_path(self.folder, chunk)
+        if not path.is_file() or sha256_of(path) != digest:
+            raise ResumeError(
+                f"The carried state of chunk {chunk} in {self.folder} is missing or "
+                "damaged.",
+                "Run the same command again: that chunk is done again.",
+            )
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+
+    def _path(self, chunk: int) -> Path:
+        return self.folder / f"chunk-{chunk:06d}.json"
+
+
+def _state_path(folder: Path, chunk: int) -> Path:
+    return folder / f"chunk-{chunk:06d}.npz"
+
+
+def _with_state(folder: Path, done: ChunkRecord, state: State | None) -> ChunkRecord:
+    """The record with the digest of its carried state, which is written."""
+    if not state:
+        return done
+    path = _state_path(folder, done.chunk)
+    temporary = path.with_name(f"now-{os.getpid()}-{path.name}")
+    arrays: dict[str, Any] = dict(state)
+    np.savez(temporary, **arrays)
+    to_disk(temporary)
+    temporary.replace(path)
+    return replace(done, state=sha256_of(path))
+
+
+def _parse(line: str) -> ChunkRecord | None:
+    """A record; None for a line that was being written when the power went."""
+    try:
+        entry = ChunkRecord(**json.loads(line))
+    except (json.JSONDecodeError, TypeError):
+        return None
+    return replace(entry, pts=tuple(entry.pts))
+
+
+def _is_whole(folder: Path, done: ChunkRecord) -> bool:
+    """Whether the files of a chunk are as they were recorded."""
+    path = folder / done.file
+    if not done.sha256:
+        return path.is_dir() and len(list(path.iterdir())) == len(done.pts)
+    whole = path.is_file() and path.stat().st_size == done.bytes
+    return whole and sha256_of(path) == done.sha256
 
 
 class Store:
@@ -140,8 +242,9 @@ class Store:
             if fresh:
                 self._clear()
             self.settings = self._load(dict(fingerprint), dict(settings))
-            self.resumed = sum(d.stop - d.start for d in self.done.values())
             self._log = (self.folder / "journal.jsonl").open("a")
+            self._clean()
+            self.resumed = sum(d.stop - d.start for d in self.done.values())
         except OSError as exc:
             self._lockfile.close()
             raise OutputError(
@@ -152,6 +255,21 @@ class Store:
             self._lockfile.close()
             raise
 
+    def _clean(self) -> None:
+        """Take what processes of a killed run finished; delete what they did not."""
+        for path in self.folder.glob("now-*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        chunks = ChunkStore(self.folder)
+        for path in self.folder.glob("chunk-*.json"):
+            number = int(path.stem.removeprefix("chunk-"))
+            done = chunks.find(number)
+            if done is not None and number not in self.done and self._has_state(done):
+                self.take(number)
+            chunks.remove(number)
+
     def record(self, done: ChunkRecord, state: State | None = None) -> None:
         """Record a finished chunk; on disk when this returns.
 
@@ -159,29 +277,43 @@ class Store:
             done: the chunk.
             state: its carried state.
         """
-        if state:
-            path = self._state_path(done.chunk)
-            temporary = path.with_name("now-" + path.name)
-            arrays: dict[str, Any] = dict(state)
-            np.savez(temporary, **arrays)
-            to_disk(temporary)
-            temporary.replace(path)
-            done = replace(done, state=sha256_of(path))
+        self._append(_with_state(self.folder, done, state))
+
+    def take(self, chunk: int) -> ChunkRecord:
+        """Move the record that another process wrote into the journal."""
+        chunks = ChunkStore(self.folder)
+        done = chunks.find(chunk)
+        if done is None:
+            raise OutputError(
+                f"Chunk {chunk} in {self.folder} is missing or damaged.",
+                "Run the same command again: that chunk is done again.",
+            )
+        self._append(done)
+        chunks.remove(chunk)
+        return done
+
+    def _append(self, done: ChunkRecord) -> None:
         self._log.write(json.dumps(asdict(done)) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
         self.done[done.chunk] = done
-        self._state_path(done.chunk - 1).unlink(missing_ok=True)
+        _state_path(self.folder, done.chunk - 1).unlink(missing_ok=True)
+
+    def resume_point(self) -> ResumePoint | None:
+        """The last one behind finished chunks that leave no gap before it."""
+        point = None
+        for number in range(len(self.done)):
+            if number not in self.done:
+                break
+            point = self.done[number].resume or point
+        return ResumePoint.from_dict(point) if point else None
 
     def state(self, chunk: int) -> State:
         """Carried state of a finished chunk."""
         if not self.done[chunk].state:
             return {}
-        with np.load(self._state_path(chunk), allow_pickle=False) as file:
+        with np.load(_state_path(self.folder, chunk), allow_pickle=False) as file:
             return dict(file)
-
-    def _state_path(self, chunk: int) -> Path:
-        return self.folder / f"chunk-{chunk:06d}.npz"
 
     def close(self) -> None:
         """Release the folder; it is removed when no chunk is done."""
@@ -250,19 +382,9 @@ class Store:
         except FileNotFoundError:
             return done
         for line in lines:
-            try:
-                entry = ChunkRecord(**json.loads(line))
-            except (json.JSONDecodeError, TypeError):
-                continue  # the line that was being written when the power went
-            path = self.folder / entry.file
-            if entry.sha256:
-                good = path.is_file() and path.stat().st_size == entry.bytes
-                good = good and sha256_of(path) == entry.sha256
-            else:
-                good = path.is_dir() and len(list(path.iterdir())) == len(entry.pts)
-            if good:
-                pts = tuple(entry.pts)
-                done[entry.chunk] = ChunkRecord(**{**asdict(entry), "pts": pts})
+            entry = _parse(line)
+            if entry is not None and _is_whole(self.folder, entry):
+                done[entry.chunk] = entry
         for chunk in sorted(done, reverse=True):
             if chunk + 1 not in done and not self._has_state(done[chunk]):
                 del done[chunk]
@@ -270,7 +392,7 @@ class Store:
 
     def _has_state(self, done: ChunkRecord) -> bool:
         """Whether the next chunk can continue from there."""
-        path = self._state_path(done.chunk)
+        path = _state_path(self.folder, done.chunk)
         return not done.state or (path.is_file() and sha256_of(path) == done.state)
 
 

@@ -67,14 +67,26 @@ class SourceInfo:
 
 
 class Source(Protocol):
-    """Decoded frames in presentation order; read once."""
+    """Decoded frames in presentation order."""
 
     info: SourceInfo
     warnings: list[str]
     """Filled while reading; complete after the last frame."""
+    seek_refused: str
+    """Why all frames before the place of `begin_at` had to be decoded; empty if not."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode; raises InputError where nothing more can be read."""
+        ...
+
+    def begin_at(self, position: Position | None, stop: int | None = None) -> None:
+        """Let the next iteration begin behind a position and end before a frame.
+
+        Args:
+            position: as an earlier reading recorded it in `Frame.position`; None for
+                the first frame.
+            stop: number of the frame before which to end; None for all.
+        """
         ...
 
     def close(self) -> None:

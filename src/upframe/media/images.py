@@ -30,6 +30,7 @@ from upframe.media.container import friendly_errors, open_input
 from upframe.media.encoder import output_error
 from upframe.media.formats import IMAGE_OUTPUTS, IMAGE_SUFFIXES
 from upframe.media.frames import Frame, SourceInfo
+from upframe.media.position import Position
 from upframe.media.probe import MediaInfo, VideoInfo
 from upframe.media.side_data import display_matrix
 from upframe.media.stills import swaps_sides, upright
@@ -131,6 +132,8 @@ class ImageSource:
                 "that was asked for.",
                 "Check --start and --duration.",
             )
+        self._range = range(len(self._paths))
+        self.seek_refused = ""
         self.warnings: list[str] = []
         frame, matrix = _decode(self._paths[0])
         pix_fmt = frame.format.name
@@ -154,6 +157,12 @@ class ImageSource:
         )
         self._stamps = [stamp_of(item) for item in self._paths]
 
+    def begin_at(self, position: Position | None, stop: int | None = None) -> None:
+        """Let the next iteration begin behind a position and end before a frame."""
+        self._range = range(position.frame if position else 0, len(self._paths))[
+            : None if stop is None else stop - (position.frame if position else 0)
+        ]
+
     def close(self) -> None:
         """Nothing stays open."""
 
@@ -173,7 +182,8 @@ class ImageSource:
         """
         info = self.info
         converters: dict[tuple[Colour, int, int], ToRGB] = {}
-        for index, path in enumerate(self._paths):
+        for index in self._range:
+            path = self._paths[index]
             frame, matrix = _decode(path)
             check_unchanged(path, self._stamps[index])
             key = (_colour(frame), frame.width, frame.height)
@@ -187,7 +197,8 @@ class ImageSource:
                     f"is {info.width}x{info.height}.",
                     "Images of one video have one size: sort them into folders.",
                 )
-            yield Frame(pixels, index, 1, path.stem)
+            position = Position(index + 1, index + 1, 0, index, index)
+            yield Frame(pixels, index, 1, path.stem, position)
 
 
 def probe_images(path: Path) -> MediaInfo:

@@ -73,10 +73,6 @@ class FileSource:
         duration: seconds to take; all when None.
         deinterlace: ``auto`` (flags and combing decide), ``on`` or ``off``.
         expected: extent found by `scan`; a file that ends before it is refused.
-        begin: where to begin instead of at the first frame, as an earlier reading of
-            the same file with the same arguments recorded it. Frames, timestamps and
-            warnings are those of straight decoding.
-        stop: number of the frame before which to end, counted as in `Position`.
 
     Raises:
         InputError: it cannot be read, or holds no video that decodes.
@@ -92,16 +88,18 @@ class FileSource:
         duration: float | None = None,
         deinterlace: str = "auto",
         expected: Extent | None = None,
-        begin: Position | None = None,
-        stop: int | None = None,
     ) -> None:
         self._source = source
         self._path = source if isinstance(source, Path) else None
         self._name = str(source) if self._path else "standard input"
         self._start, self._duration = start, duration
-        self._begin, self._stop = begin, stop
+        self._begin: Position | None = None
+        self._stop: int | None = None
+        self._sought_in = contextlib.ExitStack()
         self._index = expected.index if expected else None
         self._opened = contextlib.ExitStack()
+        self._is_read = False
+        self._decodings: list[Decoding] = []
         self._container = self._opened.enter_context(
             open_input(source, format=format, **(demuxer or {}))
         )
@@ -126,8 +124,22 @@ class FileSource:
             raise
         self._check_extent(expected)
 
+    def begin_at(self, position: Position | None, stop: int | None = None) -> None:
+        """Let the next iteration begin behind a position and end before a frame.
+
+        Frames, timestamps and warnings are those of straight decoding.
+
+        Args:
+            position: as an earlier reading of the same file with the same arguments
+                recorded it; None for the first frame.
+            stop: number of the frame before which to end, counted as in `Position`.
+        """
+        self._begin, self._stop = position, stop
+        self.reached, self.seek_refused = "start", ""
+
     def close(self) -> None:
         """Close the file; may be called twice."""
+        self._sought_in.close()
         self._opened.close()
 
     @property
@@ -154,6 +166,10 @@ class FileSource:
                     return
                 except NotExact as exc:
                     self.reached, self.seek_refused = "decode", str(exc)
+                    self.warnings.append(
+                        f"All frames before frame {at.frame if at else 0} were decoded "
+                        f"again to reach it: {exc}."
+                    )
             yield from self._frames(self._straight(at), at)
 
     def _frames(self, run: _Run, at: Position | None) -> Iterator[Frame]:
@@ -181,8 +197,12 @@ class FileSource:
 
     def _straight(self, at: Position | None) -> _Run:
         """Frames behind a position, decoded from the start of the file."""
+        if self._is_read:
+            self._container = self._reopened()
+            self._stream = main_video(self._container, self._name)
+            self._start_decoding()
         frames: Iterator[Decoded] = itertools.chain(self._early, self._decoded)
-        self._early = []
+        self._is_read, self._early = True, []
         if self.info.interlaced:
             frames = deinterlaced(frames, self.info.time_base)
         base: Decoded | None = None
@@ -230,7 +250,8 @@ class FileSource:
     ) -> _Run:
         """Frames behind a position; the one before it is decoded again and checked."""
         assert isinstance(self._source, Path)
-        container = self._opened.enter_context(open_input(self._source))
+        self._sought_in.close()
+        container = self._sought_in.enter_context(open_input(self._source))
         stream = main_video(container, self._name)
         decoding = Decoding(
             stream, packets(container, stream, index, key), index.shown(key)
@@ -285,9 +306,7 @@ class FileSource:
         self, deinterlace: str, expected: Extent | None
     ) -> tuple[SourceInfo, list[Decoded]]:
         """Decode the first frames: only they tell the truth about colour and fields."""
-        self._decoding = Decoding(self._stream, self._container.demux(self._stream))
-        self._decodings = [self._decoding]
-        self._decoded = iter(self._decoding)
+        self._start_decoding()
         wanted = _DETECT_FRAMES if deinterlace == "auto" else 1
         items = list(itertools.islice(self._decoded, wanted))
         early = [item.frame for item in items]
@@ -346,6 +365,19 @@ class FileSource:
             hdr=static_hdr(frame),
         )
         return info, items
+
+    def _start_decoding(self) -> None:
+        self._decoding = Decoding(self._stream, self._container.demux(self._stream))
+        self._decodings.append(self._decoding)
+        self._decoded = iter(self._decoding)
+
+    def _reopened(self) -> InputContainer:
+        if not isinstance(self._source, Path):
+            raise InputError(
+                f"{self._name} can be read only once.", "Write it to a file first."
+            )
+        self._opened.close()
+        return self._opened.enter_context(open_input(self._source))
 
     def _check_extent(self, extent: Extent | None) -> None:
         if extent is None or self._path is None:

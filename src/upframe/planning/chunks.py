@@ -116,6 +116,20 @@ class Chunker(Generic[T]):
         """Number of frames pushed so far."""
         self._frames: deque[T] = deque(maxlen=self.history + 1)
 
+    def resume(self, chunk: int, start: int, scene_start: int) -> None:
+        """Go on with a chunk of an earlier run, before the first push.
+
+        The first frame pushed is then frame ``max(scene_start, start - context)``.
+
+        Args:
+            chunk: number of the chunk.
+            start: its first core frame.
+            scene_start: where the scene of the frame before begins.
+        """
+        self._chunk, self._start = chunk - 1, start
+        self._scene_start = scene_start
+        self._end = max(scene_start, start - self._context)
+
     @property
     def history(self) -> int:
         """Frames older than the newest that are kept.
@@ -166,7 +180,7 @@ class Chunker(Generic[T]):
         """Feed all frames that exist; close and open chunks as far as is known."""
         while True:
             if not self._is_open:
-                if self._start == self._end:
+                if self._start >= self._end:
                     return
                 self._chunk += 1
                 self._is_open = True

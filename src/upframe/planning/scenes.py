@@ -21,6 +21,7 @@ that spares a temporal network needless or missed cuts:
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,17 @@ class _Small(NamedTuple):
     value: NDArray[np.float32]
     coloured: NDArray[np.float32]
     """1 where the hue means something, else 0."""
+
+
+@dataclass(frozen=True)
+class DetectorMemory:
+    """What a detector's decisions depend on, beside the frame before."""
+
+    frame: int
+    """Frames seen."""
+    scene_start: int
+    recent: tuple[float, ...]
+    """The last changes."""
 
 
 class ContentDetector:
@@ -94,6 +106,28 @@ class ContentDetector:
                     return False
         self._recent.append(score)
         return False
+
+    def memory(self) -> DetectorMemory | None:
+        """What `restore` needs; None shortly after a cut, where a decision also depends
+        on the frame before that cut."""
+        since_cut = self._frame - self._scene_start
+        if self._before is not None and since_cut < self._min_length:
+            return None
+        return DetectorMemory(self._frame, self._scene_start, tuple(self._recent))
+
+    def restore(
+        self, memory: DetectorMemory, frame: NDArray[np.uint8] | NDArray[np.uint16]
+    ) -> None:
+        """Go on from a memory.
+
+        Args:
+            memory: of a detector with the same arguments.
+            frame: the last frame it had seen, as for `push`.
+        """
+        self._frame, self._scene_start = memory.frame, memory.scene_start
+        self._recent.clear()
+        self._recent.extend(memory.recent)
+        self._previous, self._before = _small(frame), None
 
     def _usual(self) -> float:
         return sum(self._recent) / len(self._recent) if self._recent else 0.0

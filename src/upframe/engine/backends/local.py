@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from upframe.engine.convert import Converter, Result, frame_to_float
 from upframe.engine.driver import Driver, Output, SceneChunker
@@ -17,7 +19,8 @@ from upframe.engine.finish import Report, finish, lost_properties
 from upframe.engine.masks import MaskImages
 from upframe.engine.pipeline import Counts, Earlier, Pipeline, ProgressCallback
 from upframe.engine.prepare import Job
-from upframe.engine.sinks import ImageSink, PipeSink, Sink, VideoSink
+from upframe.engine.resume import ResumePoint
+from upframe.engine.sinks import ImageSink, PipeSink, Records, Sink, VideoSink
 from upframe.engine.store import Store
 from upframe.media.frames import Frame
 from upframe.media.pipes import PipeEncoder
@@ -42,16 +45,19 @@ def run(job: Job, progress: ProgressCallback | None = None) -> Report:
         began = time.monotonic()
         if job.output.kind == "pipe":
             encoder = PipeEncoder(sys.stdout.buffer, job.format)
-            counts = _compute(job, runtime, PipeSink(encoder), Earlier(), progress)
+            chunker = SceneChunker(job.plan.chunk_length, job.plan.context)
+            sink: Sink = PipeSink(encoder)
+            counts = _compute(job, runtime, chunker, sink, Earlier(), progress)
             encoder.close()
-            return _report(job, runtime, counts, lost_properties(job), 0, began)
+            return report(job, runtime, counts, lost_properties(job), 0, began)
         with contextlib.closing(job.open_store()) as store:
             job = job.adopt(store.settings)
-            earlier = Earlier(set(store.done), store.state)
-            counts = _compute(job, runtime, _sink(job, store), earlier, progress)
+            chunker, earlier = resume(job, store)
+            sink = make_sink(job, store, chunker.resume_points)
+            counts = _compute(job, runtime, chunker, sink, earlier, progress)
             warnings = finish(job, store)
             store.remove()
-            return _report(job, runtime, counts, warnings, store.resumed, began)
+            return report(job, runtime, counts, warnings, store.resumed, began)
 
 
 def make_driver(job: Job, runtime: Runtime) -> Driver[Frame]:
@@ -78,6 +84,7 @@ def make_converter(job: Job) -> Converter:
 def _compute(
     job: Job,
     runtime: Runtime,
+    chunker: SceneChunker,
     sink: Sink,
     earlier: Earlier,
     progress: ProgressCallback | None,
@@ -91,7 +98,7 @@ def _compute(
             convert = masks.before(convert)
         pipeline = Pipeline(
             job.source,
-            SceneChunker(job.plan.chunk_length, job.plan.context),
+            chunker,
             make_driver(job, runtime),
             convert,
             sink,
@@ -103,9 +110,23 @@ def _compute(
         return pipeline.run()
 
 
-def _sink(job: Job, store: Store) -> Sink:
+def resume(job: Job, store: Store) -> tuple[SceneChunker, Earlier]:
+    """Go on behind the chunks of the store: moves the source of the job there."""
+    point = store.resume_point()
+    chunker = SceneChunker(job.plan.chunk_length, job.plan.context, point)
+    earlier = Earlier(set(store.done), store.state)
+    if point is not None:
+        job.source.begin_at(point.position)
+        earlier = replace(earlier, decoded=point.position.frame, frames=point.start)
+    return chunker, earlier
+
+
+def make_sink(
+    job: Job, store: Records, resume_points: Mapping[int, ResumePoint]
+) -> VideoSink | ImageSink:
+    """Where the chunks of a job go."""
     if job.output.kind == "video":
-        return VideoSink(store, job.format)
+        return VideoSink(store, job.format, resume_points)
     info, output = job.source.info, job.output
     return ImageSink(
         store,
@@ -113,17 +134,42 @@ def _sink(job: Job, store: Store) -> Sink:
         pattern=output.pattern,
         deep=info.depth > 8,
         alpha=info.alpha,
+        resume_points=resume_points,
     )
 
 
-def _report(
+class RunsModel(Protocol):
+    """What a report says of a runtime."""
+
+    @property
+    def name(self) -> str:
+        """``onnx``, ``torch``, ``resampling``, ..."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """``cpu``, ``cuda:0``, ..."""
+        ...
+
+
+def report(
     job: Job,
-    runtime: Runtime,
+    runtime: RunsModel,
     counts: Counts,
     warnings: list[str],
     resumed: int,
     began: float,
 ) -> Report:
+    """What a finished run did.
+
+    Args:
+        job: what was done.
+        runtime: what ran the model.
+        counts: of this run and those before.
+        warnings: of the output.
+        resumed: frames that earlier runs did.
+        began: when this run began, on the monotonic clock.
+    """
     seconds = time.monotonic() - began
     notes = [*job.plan.warnings, *job.source.warnings, *job.format.warnings, *warnings]
     if resumed:
