@@ -60,7 +60,7 @@ class _StoreSink:
         self, store: Records, resume_points: Mapping[int, ResumePoint] | None = None
     ) -> None:
         self._store = store
-        self._resume_points = resume_points or {}
+        self._resume_points = {} if resume_points is None else resume_points
         self._encoder: Encoder | ImageEncoder | None = None
         self._path = Path()
         self._pts: list[int] = []

@@ -31,7 +31,6 @@ from upframe.media.frames import Frame
 from upframe.media.position import checksum
 from upframe.planning.chunks import Begin, events_of
 from upframe.runtimes.base import Runtime
-from upframe.runtimes.tiling import sessions
 
 
 @dataclass
@@ -43,8 +42,6 @@ class OpenRun:
     runtime: Runtime
     driver: Driver[Frame]
     converter: Converter
-    carries_state: bool
-    """Whether a chunk that continues a scene needs what the one before it left."""
 
     def close(self) -> None:
         """Release the input."""
@@ -70,8 +67,7 @@ def open_run(spec: RunSpec) -> OpenRun:
         job = job.adopt(spec.settings)
         runtime = job.open_runtime()
         driver = make_driver(job, runtime)
-        carries_state = sessions(runtime, job.plan.tiles)().carries_state
-        return OpenRun(spec, job, runtime, driver, make_converter(job), carries_state)
+        return OpenRun(spec, job, runtime, driver, make_converter(job))
     except BaseException:
         job.close()
         raise
@@ -225,7 +221,6 @@ def main() -> None:
                     "open",
                     runtime=run.runtime.name,
                     device=run.runtime.device,
-                    carries_state=run.carries_state,
                 )
             store = ChunkStore(store_folder(Path(task.run.output)))
             record = run_chunk(

@@ -72,7 +72,16 @@ def run(job: Job, jobs: int, progress: ProgressCallback | None = None) -> Report
             threads = max(1, (job.options.threads or usable_cores()) // jobs)
             spec = run_spec(job, store.settings, threads)
             chunker, earlier = resume(job, store)
-            pool = _Pool(store, jobs, job.source.info.frames, progress, earlier)
+            pool = _Pool(
+                store,
+                jobs,
+                job.source.info.frames,
+                progress,
+                earlier,
+                # only models with noise carry a state, and not all of them: the first
+                # finished chunk shows it
+                carries_state=job.model.card.seeded,
+            )
             counts = pool.run(_Survey(job, chunker, spec, set(store.done), jobs))
             warnings = [*finish(job, store), *pool.notes()]
             store.remove()
@@ -205,6 +214,8 @@ class _Pool:
         total: int,
         progress: ProgressCallback | None,
         earlier: Earlier,
+        *,
+        carries_state: bool,
     ) -> None:
         self._store, self._jobs, self._total = store, jobs, total
         self._progress = progress
@@ -213,8 +224,7 @@ class _Pool:
         self._waiting: deque[ChunkTask] = deque()
         self._deaths: dict[int, int] = {}
         self._surveyed = False
-        # until a worker says otherwise, a chunk may need what the one before it left
-        self._carries_state = True
+        self._carries_state = carries_state
         self._passed, self._written = earlier.frames, 0
         self._refused: list[str] = []
         self._began = time.monotonic()
@@ -288,7 +298,6 @@ class _Pool:
         elif message.event == "failed":
             raise value
         elif message.event == "open":
-            self._carries_state = value["carries_state"]
             self.model = ModelInfo(value["runtime"], value["device"])
         elif message.event == "error":
             raise _error(value)
@@ -297,7 +306,8 @@ class _Pool:
             self._written += 1
             self._report()
         elif worker is not None and message.event == "done":
-            self._store.take(value["chunk"])
+            record = self._store.take(value["chunk"])
+            self._carries_state = self._carries_state and bool(record.state)
             if value["refused"]:
                 self._refused.append(value["refused"])
             worker.task = None
