@@ -243,7 +243,7 @@ class Store:
                 self._clear()
             self.settings = self._load(dict(fingerprint), dict(settings))
             self._log = (self.folder / "journal.jsonl").open("a")
-            self._clean()
+            self.collect()
             self.resumed = sum(d.stop - d.start for d in self.done.values())
         except OSError as exc:
             self._lockfile.close()
@@ -255,8 +255,8 @@ class Store:
             self._lockfile.close()
             raise
 
-    def _clean(self) -> None:
-        """Take what processes of a killed run finished; delete what they did not."""
+    def collect(self) -> None:
+        """Take what processes that ended finished; delete what they did not."""
         for path in self.folder.glob("now-*"):
             if path.is_dir():
                 shutil.rmtree(path)

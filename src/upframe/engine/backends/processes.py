@@ -244,6 +244,7 @@ class _Pool:
             for worker in self._workers:
                 worker.stop()
             survey.stop()
+            self._store.collect()
         frames = self._passed + self._written
         seconds = time.monotonic() - self._began
         return Counts(frames, frames, seconds, survey.cuts)
