@@ -17,7 +17,7 @@ from upframe.engine.options import Options
 from upframe.engine.prepare import prepare
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from media_factory import write_clip  # noqa: E402
+from media_factory import write_clip
 
 
 def seconds(movie: Path, target: Path, preset: str, jobs: int, chunk: int) -> float:
