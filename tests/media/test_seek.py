@@ -63,8 +63,8 @@ def check_range(clip, begin, stop):
         counts(p) for p in clip.positions[begin:stop]
     ]
     if end is None:
-        told = [w for w in source.warnings if not w.startswith("All frames before")]
-        assert told == clip.warnings
+        counted = [w for w in source.warnings if not w.startswith("All frames before")]
+        assert counted == clip.warnings
     if source.reached == "decode":
         assert any(source.seek_refused in warning for warning in source.warnings)
     assert bool(source.seek_refused) == (source.reached == "decode")

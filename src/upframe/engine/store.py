@@ -111,12 +111,7 @@ class ChunkStore:
         self.folder = folder
 
     def record(self, done: ChunkRecord, state: State | None = None) -> None:
-        """Record a finished chunk; on disk when this returns.
-
-        Args:
-            done: the chunk.
-            state: its carried state.
-        """
+        """Record a finished chunk and its carried state; on disk when this returns."""
         done = _with_state(self.folder, done, state)
         path = self._path(done.chunk)
         temporary = path.with_name(f"now-{os.getpid()}-{path.name}")

@@ -1,4 +1,4 @@
-"""What a source tells and gives: the same for files, folders and pipes."""
+"""Frames, and what all sources have in common: files, folders and pipes."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from upframe.errors import InputError
@@ -152,6 +153,21 @@ def describe_video(container: InputContainer, stream: VideoStream) -> VideoInfo:
         ),
         field_order=int(getattr(ctx, "field_order", 0)),  # not in PyAV 17
     )
+
+
+def tagged_colour(frame: VideoFrame, header: VideoInfo) -> Colour:
+    """Colour tags of a decoded frame, and of the header where the frame has none."""
+    full = frame.format.name.startswith("yuvj")
+    return Colour(
+        matrix=_first_known(frame.colorspace, header.colour.matrix),
+        primaries=_first_known(frame.color_primaries, header.colour.primaries),
+        transfer=_first_known(frame.color_trc, header.colour.transfer),
+        range=2 if full else int(frame.color_range) or header.colour.range,
+    )
+
+
+def _first_known(*values: Any) -> int:
+    return next((int(v) for v in values if int(v) not in (2, 3)), 2)
 
 
 def probe(path: str | Path) -> MediaInfo:

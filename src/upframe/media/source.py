@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from upframe.errors import InputError
-from upframe.media.colour import Colour, ToRGB, bit_depth, has_alpha, is_rgb, resolve
+from upframe.media.colour import ToRGB, bit_depth, has_alpha, is_rgb, resolve
 from upframe.media.complete import (
     Length,
     check_complete,
@@ -27,7 +27,7 @@ from upframe.media.frames import Frame, SourceInfo
 from upframe.media.index import Extent, PacketIndex
 from upframe.media.interlace import looks_interlaced
 from upframe.media.position import Position, checksum
-from upframe.media.probe import describe_video, main_video
+from upframe.media.probe import describe_video, main_video, tagged_colour
 from upframe.media.seek import (
     MARGINS,
     NotExact,
@@ -56,10 +56,6 @@ class _Run(NamedTuple):
     decoding: Decoding
     base: Decoded | None
     """The frame before them; None at the start of the file."""
-
-
-def _first_known(*values: Any) -> int:
-    return next((int(v) for v in values if int(v) not in (2, 3)), 2)
 
 
 class FileSource:
@@ -329,14 +325,6 @@ class FileSource:
                 "The input is interlaced: it was deinterlaced "
                 "(--deinterlace off keeps the fields)."
             )
-        tagged = Colour(
-            matrix=_first_known(frame.colorspace, header.colour.matrix),
-            primaries=_first_known(frame.color_primaries, header.colour.primaries),
-            transfer=_first_known(frame.color_trc, header.colour.transfer),
-            range=2
-            if pix_fmt.startswith("yuvj")
-            else int(frame.color_range) or header.colour.range,
-        )
         frames = expected.packets if expected else header.frames
         if self._duration is not None or self._start:
             length = frames / float(header.rate) - self._start
@@ -352,7 +340,12 @@ class FileSource:
             rate=header.rate,
             time_base=time_base,
             frames=frames,
-            colour=resolve(tagged, frame.width, frame.height, rgb=is_rgb(pix_fmt)),
+            colour=resolve(
+                tagged_colour(frame, header),
+                frame.width,
+                frame.height,
+                rgb=is_rgb(pix_fmt),
+            ),
             pix_fmt=pix_fmt,
             codec=header.codec,
             interlaced=interlaced,
