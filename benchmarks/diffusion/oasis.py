@@ -17,6 +17,7 @@ from benchmarks.diffusion.report import Result, no_worse, ratio_at_least
 from benchmarks.routing.__main__ import draw, exponents, in_turns, kinds
 from torch import Tensor
 
+from upframe.errors import WeightsError
 from upframe.systems.oasis.attention import global_routing
 from upframe.systems.oasis.head_routing import Routing
 from upframe.systems.oasis.routed_attention import (
@@ -48,9 +49,8 @@ def routing(bench: Bench, plot: Path | None = None) -> Result:
     network: Any = bench.weights.network("oasis-nano")
     chosen: Routing = network.routing
     ways: dict[str, Any] = {_ROUTED: network, _GLOBAL: all_global(network)}
-    source = bench.weights.source("oasis-nano-global")
-    trained: Any = bench.weights.network("oasis-nano-global")
-    if shared := share_decoder(trained, network):
+    trained, note = _trained_without(bench, network)
+    if trained is not None:
         ways[_TRAINED] = trained
     runs = {
         label: partial(restored, made, bench.clips[0]) for label, made in ways.items()
@@ -75,23 +75,10 @@ def routing(bench: Bench, plot: Path | None = None) -> Result:
         }
         for label in ways
     }
-    shares = ", ".join(
-        f"{chosen.share(kind):.0%} {kind}" for kind in ("global", "frame", "window")
-    )
     mine = scores[_ROUTED]
     return Result(
         "OASIS: routed heads",
-        f"{bench.described}; heads of oasis-nano: {shares}; {_GLOBAL}: the same "
-        f"weights and decoder without the routing; {_TRAINED}: {source}"
-        + (
-            ", with the decoder of oasis-nano"
-            if shared
-            else ", left out: other latents"
-        )
-        + f"; ms/frame: the whole system on {bench.clips[0].name}, {bench.rounds} "
-        "rounds in turns. Attention alone: all layers, random queries, keys, values, "
-        f"{FRAMES[-1]} latent frames of {GRID[0]}x{GRID[1]} tokens, CPU time; power: "
-        f"of time over tokens, from {FRAMES[-2]} to {FRAMES[-1]} frames",
+        _protocol(bench, chosen, note),
         rows,
         [
             ratio_at_least(
@@ -109,6 +96,32 @@ def routing(bench: Bench, plot: Path | None = None) -> Result:
                 for metric in ("LPIPS", "E\\*warp")
             ),
         ],
+    )
+
+
+def _trained_without(bench: Bench, network: Any) -> tuple[Any | None, str]:
+    """Weights that were trained with all heads global, and where they are from."""
+    try:
+        source = bench.weights.source("oasis-nano-global")
+        trained: Any = bench.weights.network("oasis-nano-global")
+    except WeightsError as error:
+        return None, f"left out: {error}"
+    if not share_decoder(trained, network):
+        return None, f"left out: the latents of {source} are others"
+    return trained, f"{source}, with the decoder of oasis-nano"
+
+
+def _protocol(bench: Bench, chosen: Routing, note: str) -> str:
+    shares = ", ".join(
+        f"{chosen.share(kind):.0%} {kind}" for kind in ("global", "frame", "window")
+    )
+    return (
+        f"{bench.described}; heads of oasis-nano: {shares}; {_GLOBAL}: the same "
+        f"weights and decoder without the routing; {_TRAINED}: {note}; ms/frame: the "
+        f"whole system on {bench.clips[0].name}, {bench.rounds} rounds in turns. "
+        "Attention alone: all layers, random queries, keys, values, "
+        f"{FRAMES[-1]} latent frames of {GRID[0]}x{GRID[1]} tokens, CPU time; power: "
+        f"of time over tokens, from {FRAMES[-2]} to {FRAMES[-1]} frames"
     )
 
 

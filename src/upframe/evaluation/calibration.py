@@ -77,17 +77,7 @@ def calibrate(
         InputError: there are no clips, or they cannot be read.
         WeightsError: the model is missing or damaged.
     """
-    if threshold is not None and local_share is not None:
-        raise UsageError(
-            "Heads are chosen by a threshold or by a share, not by both.",
-            "Leave one away.",
-        )
-    if min(frames, queries, 1 if patch is None else patch) < 1:
-        raise UsageError(
-            f"{frames} frames of {patch or 'all'} pixels and {queries} queries measure "
-            "nothing.",
-            "Give at least one of each.",
-        )
+    _check(threshold, local_share, frames, patch, queries)
     span = check_window(window)
     clips = open_footage(data)
     where = place(device, threads)
@@ -115,6 +105,27 @@ def calibrate(
             threshold=limit,
         ),
     )
+
+
+def _check(
+    threshold: float | None,
+    local_share: float | None,
+    frames: int,
+    patch: int | None,
+    queries: int,
+) -> None:
+    """Raise UsageError for options that contradict each other or measure nothing."""
+    if threshold is not None and local_share is not None:
+        raise UsageError(
+            "Heads are chosen by a threshold or by a share, not by both.",
+            "Leave one away.",
+        )
+    if min(frames, queries, 1 if patch is None else patch) < 1:
+        raise UsageError(
+            f"{frames} frames of {patch or 'all'} pixels and {queries} queries measure "
+            "nothing.",
+            "Give at least one of each.",
+        )
 
 
 def _open(model: str | Path, commit: str | None, offline: bool) -> OASIS:

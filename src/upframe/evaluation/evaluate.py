@@ -24,7 +24,7 @@ from upframe.errors import InputError, UsageError
 from upframe.evaluation.by_frame import curve, describe, lengthened
 from upframe.evaluation.clips import find_clips, missing_clips
 from upframe.evaluation.metrics import choose_metrics, left_out
-from upframe.evaluation.protocols import find_protocol
+from upframe.evaluation.protocols import Protocol, find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, mean
 from upframe.evaluation.web import compressed
 from upframe.planning.chunks import Chunker, Event
@@ -38,7 +38,7 @@ _KEPT = 32
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Scores of one clip, or of one picture."""
+    """Scores of one clip, or of one image."""
 
     name: str
     frames: int
@@ -73,7 +73,7 @@ class EvaluationReport:
     def to_dict(self) -> dict[str, Any]:
         """As ``upframe evaluate --json`` prints it.
 
-        An infinite PSNR, that of equal pictures, is null, and so is a score that is not
+        An infinite PSNR, that of equal images, is null, and so is a score that is not
         defined, as that of motion in one frame: JSON knows neither. ``frames`` is there
         where scores by frame number were wanted.
         """
@@ -121,7 +121,7 @@ def evaluate(
 
     Args:
         model: name of a model or preset, or a weight file; or what it is resolved to.
-        data: for ``sisr`` a folder of pictures; else a folder with ``gt/<clip>/`` and
+        data: for ``sisr`` a folder of images; else a folder with ``gt/<clip>/`` and
             perhaps ``lq/<clip>/``, or REDS, Vimeo-90K, Vid4 or an LMDB as BasicSR has
             them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
             ``lq/<clip>/`` or ``<clip>/``, or a video.
@@ -148,10 +148,10 @@ def evaluate(
         keep_ratio: how much of a frame masked models compute at most, 0 to 1; None for
             what they were taught.
         precision: as for ``upframe upscale``.
-        progress: is called after every clip.
+        progress: is called with the scores of every clip.
 
     Returns:
-        The scores. Pictures are compared after rounding to 8 bits.
+        The scores. Frames are compared after rounding to 8 bits.
 
     Raises:
         UsageError: a name does not exist, or does not go with the protocol.
@@ -164,28 +164,7 @@ def evaluate(
     rules = find_protocol(protocol)
     weights = None if metric_weights is None else Path(metric_weights)
     names = choose_metrics(rules, metrics, weights)
-    if frames is not None and frames < 1:
-        raise UsageError(f"frames must be at least 1, got {frames}.", "Use 1 or more.")
-    if frames is not None and rules.frames == "middle":
-        raise UsageError(
-            f"The protocol {rules.name} scores the middle frame of whole clips, so "
-            "their frames cannot be limited.",
-            "Leave --frames away.",
-        )
-    if by_frame is not None and by_frame < 1:
-        raise UsageError(
-            f"by_frame must be at least 1, got {by_frame}.", "Use 1 or more."
-        )
-    if by_frame is not None and (rules.layout != "clips" or rules.frames == "middle"):
-        raise UsageError(
-            f"The protocol {rules.name} scores single frames, so they have no score by "
-            "frame number.",
-            "Use vid4, reds4, web or real.",
-        )
-    if chunk_frames < 1:
-        raise UsageError(
-            f"chunk_frames must be at least 1, got {chunk_frames}.", "Use 1 or more."
-        )
+    _check_lengths(rules, frames, by_frame, chunk_frames)
     clips = find_clips(
         Path(data),
         rules,
@@ -207,33 +186,22 @@ def evaluate(
     )
     runner = _Runner(opened, chunk_frames)
     scoring = Scoring(names, rules, runner.scale, weights, phases)
-    whole, made = clips, any(clip.low is None for clip in clips)
-    if by_frame is not None:
-        clips = lengthened(clips, by_frame, frames)
-    run_frames = frames if by_frame is None else by_frame
-    clips = compressed(clips, rules.crfs, runner.scale, run_frames)
-    runner.warm_up(clips[0].read(0, runner.scale)[0])
-    lengths = [min(run_frames or len(clip), len(clip)) for clip in clips]
+    prepared = _prepare(clips, rules, runner.scale, frames, by_frame)
+    runner.warm_up(prepared.clips[0].read(0, runner.scale)[0])
     results = []
-    for clip, count in zip(clips, lengths, strict=True):
+    for clip, count in zip(prepared.clips, prepared.lengths, strict=True):
         wanted = (count // 2,) if rules.frames == "middle" else range(count)
         result = _score_clip(clip, runner.run(clip, count), wanted, scoring.clip())
         results.append(result)
         if progress is not None:
             progress(result)
-    settings = [
-        rules.describe(runner.scale, made=made),
-        f"{len(clips)} {rules.layout}, {sum(lengths)} frames through the model",
-    ]
-    if by_frame is not None:
-        settings.append(describe(whole, by_frame, frames))
+    total = sum(prepared.lengths)
+    settings = [*prepared.settings]
     if absent := left_out(rules, metrics, names):
         settings.append(
             f"without {', '.join(absent)}, whose weights or torch are not there"
         )
-    if missing := missing_clips(whole, rules):
-        settings.append(f"of the published set {', '.join(missing)} are missing")
-    if runner.context and max(lengths) > runner.length:
+    if runner.context and max(prepared.lengths) > runner.length:
         settings.append(
             f"in chunks of {runner.length} frames that see {runner.context} more on "
             "each side"
@@ -246,12 +214,75 @@ def evaluate(
         settings="; ".join(settings),
         mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
-        ms_per_frame=1e3 * runner.seconds / sum(lengths),
+        ms_per_frame=1e3 * runner.seconds / total,
         definitions=scoring.definitions,
         by_frame={}
         if by_frame is None
         else curve(names, [r.per_frame for r in results], by_frame),
     )
+
+
+def _check_lengths(
+    rules: Protocol, frames: int | None, by_frame: int | None, chunk_frames: int
+) -> None:
+    """Raise UsageError for numbers of frames that the protocol cannot have."""
+    for name, value in (
+        ("frames", frames),
+        ("by_frame", by_frame),
+        ("chunk_frames", chunk_frames),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(
+                f"{name} must be at least 1, got {value}.", "Use 1 or more."
+            )
+    if frames is not None and rules.frames == "middle":
+        raise UsageError(
+            f"The protocol {rules.name} scores the middle frame of whole clips, so "
+            "their frames cannot be limited.",
+            "Leave --frames away.",
+        )
+    if by_frame is not None and (rules.layout != "clips" or rules.frames == "middle"):
+        raise UsageError(
+            f"The protocol {rules.name} scores single frames, so they have no score by "
+            "frame number.",
+            "Use vid4, reds4, web or real.",
+        )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The clips as they run."""
+
+    clips: tuple[Clip, ...]
+    lengths: tuple[int, ...]
+    """Frames of each that go through the model."""
+    settings: tuple[str, ...]
+    """What they are, for the printed protocol."""
+
+
+def _prepare(
+    clips: tuple[Clip, ...],
+    rules: Protocol,
+    scale: int,
+    frames: int | None,
+    by_frame: int | None,
+) -> _Prepared:
+    """Lengthen and compress clips where that is wanted."""
+    settings = [rules.describe(scale, made=any(clip.low is None for clip in clips))]
+    notes = []
+    if by_frame is not None:
+        notes.append(describe(clips, by_frame, frames))
+    if missing := missing_clips(clips, rules):
+        notes.append(f"of the published set {', '.join(missing)} are missing")
+    if by_frame is not None:
+        clips = lengthened(clips, by_frame, frames)
+    most = frames if by_frame is None else by_frame
+    clips = compressed(clips, rules.crfs, scale, most)
+    lengths = tuple(min(most or len(clip), len(clip)) for clip in clips)
+    settings.append(
+        f"{len(clips)} {rules.layout}, {sum(lengths)} frames through the model"
+    )
+    return _Prepared(clips, lengths, (*settings, *notes))
 
 
 def _run_settings(

@@ -75,16 +75,7 @@ class Scoring:
             scale,
         )
         self.phases = rules.phases if phases is None else phases
-        if not 1 <= self.phases <= PHASES:
-            raise UsageError(
-                f"phases must be 1 to {PHASES}, got {self.phases}.",
-                "More crops cannot differ by whole pixels of LPIPS's stride.",
-            )
-        if "checkerboard" in names and scale not in SCALES:
-            raise UsageError(
-                f"checkerboard is not defined for models of scale {scale}.",
-                f"Leave it out, or use a model of scale {SCALES[0]} to {SCALES[-1]}.",
-            )
+        _check(names, scale, self.phases)
         if "tof" in names or "ewarp" in names:
             opencv()
         files = {}
@@ -136,6 +127,20 @@ class Scoring:
     def clip(self) -> ClipScoring:
         """Scores of one clip or image."""
         return ClipScoring(self)
+
+
+def _check(names: Sequence[str], scale: int, phases: int) -> None:
+    """Raise UsageError for what the metrics have no definition of."""
+    if not 1 <= phases <= PHASES:
+        raise UsageError(
+            f"phases must be 1 to {PHASES}, got {phases}.",
+            "More crops cannot differ by whole pixels of LPIPS's stride.",
+        )
+    if "checkerboard" in names and scale not in SCALES:
+        raise UsageError(
+            f"checkerboard is not defined for models of scale {scale}.",
+            f"Leave it out, or use a model of scale {SCALES[0]} to {SCALES[-1]}.",
+        )
 
 
 def _describe_crops(border: int, phases: int) -> str:
