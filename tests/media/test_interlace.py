@@ -96,7 +96,7 @@ def test_stripes_under_moving_things_are_no_fields(seed):
     assert not looks_interlaced(clip, TICK, "h264")
 
 
-@pytest.mark.parametrize("codec", ["vp8", "vp9", "av1", "hevc"])
+@pytest.mark.parametrize("codec", ["vp8", "vp9", "av1", "hevc", "cinepak", "flv1"])
 def test_codecs_without_unflagged_fields(codec):
     assert not looks_interlaced(frames(MOTIONS["pan"], order="tff"), TICK, codec)
 

@@ -23,6 +23,8 @@ _CELL = SIDE // 4
 """Rows and columns of a thumbnail in one of 4 x 4 parts."""
 _SOUND = Fraction(1, 50)
 """Seconds by which sound may move against the video."""
+_RECODED = Fraction(1, 10)
+"""The same for the first packet of sound that was coded anew."""
 _OWN_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
 )
@@ -224,7 +226,7 @@ def _colours(one: Summary, other: Summary, matches: Alignment) -> Iterator[Findi
         # Errors of saturated colours cancel in the mean over a frame.
         cells = difference.reshape(len(good), 4, _CELL, 4, _CELL, 3).mean((2, 4))
         worst = float(np.abs(np.median(cells, 0)).max())
-        if np.abs(shift).max() > _SHIFT or worst > 2 * _SHIFT:
+        if np.abs(shift).max() > _SHIFT or worst > 4 * _SHIFT:
             yield Finding(
                 "colour_shift",
                 "error",
@@ -332,8 +334,9 @@ def _sync(track: Track, partner: Track, offset: Fraction) -> Iterator[Finding]:
         (max(track.times), max(partner.times)),
     )
     moved = [other - one - offset for one, other in ends]
-    # Coded anew, sound ends with another packet length; half a second is no rounding.
-    limits = (_SOUND, _SOUND if track.codec == partner.codec else Fraction(1, 2))
+    # Sound coded anew has other packets, and its first may hold the encoder's delay.
+    recoded = track.codec != partner.codec
+    limits = (_RECODED, 5 * _RECODED) if recoded else (_SOUND, _SOUND)
     if any(abs(m) > limit for m, limit in zip(moved, limits, strict=True)):
         yield Finding(
             "sound_moved",

@@ -15,6 +15,8 @@ from upframe.media.probe import main_video
 
 _MUCH = 0.02
 """Share of a file that no index at its end takes."""
+_INDEX, _MUCH_UNREAD = 2048, 0.1
+"""More bytes, and a larger share, behind the last packet are no index either."""
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in nanoseconds."""
@@ -66,6 +68,8 @@ class Length:
     """End of the last packet of any stream in seconds."""
     packets: int
     """Packets of the video."""
+    unread: int = 0
+    """Bytes of the file behind the last packet of the video; 0 unknown."""
     marked: bool = True
     """False for a GIF without its end mark."""
 
@@ -81,8 +85,8 @@ def check_complete(
 ) -> list[str]:
     """Refuse a file that is cut off before the end of the part that is wanted.
 
-    The structure of the container decides, not the duration in its header, which is
-    often wrong: ASF counts its preroll, others the sound, or what was planned.
+    Structure and packets decide, not the duration in the header, which is often wrong:
+    ASF counts its preroll, others the sound, or what was planned.
 
     Args:
         path: the file.
@@ -109,6 +113,10 @@ def check_complete(
         much = missing > _MUCH * (path.stat().st_size + missing)
         if (much or short > 1.5 * frame) and wanted > there + 1.5 * frame:
             raise _cut_off(path, missing, length, there - start)
+    if short > max(0.25, 2.5 * frame) and (
+        length.unread > max(_INDEX, _MUCH_UNREAD * path.stat().st_size)
+    ):
+        raise _cut_off(path, 0, length, _seconds_of_video(path, frame) - start)
     if missing:
         return [f"{missing} bytes are missing at the end of the input."]
     if not length.marked:
@@ -116,10 +124,10 @@ def check_complete(
             f"The input has no end mark after {length.packets} frames: its last "
             "frames may be cut off."
         ]
-    if missing is None and short > 1.5 * frame:
+    if short > 1.5 * frame:
         return [
             f"The input declares {length.declared:.3f} s and ends after "
-            f"{length.end:.3f} s: its last frames may be cut off."
+            f"{length.end:.3f} s: its header is wrong, or frames are missing."
         ]
     return []
 
@@ -131,9 +139,12 @@ def _cut_off(path: Path, missing: int, length: Length, there: float) -> InputErr
             "Fetch it again, or take the part that is there with "
             f"--duration {math.ceil(there * 100) / 100:.2f}."
         )
+    what = f"{missing} bytes are missing"
+    if not missing:
+        what = f"{length.declared:.2f} s are declared, the rest does not read"
     return InputError(
-        f"{path} is cut off after {length.packets} frames ({length.end:.2f} s): "
-        f"{missing} bytes are missing.",
+        f"{path} is damaged or cut off after {length.packets} frames "
+        f"({length.end:.2f} s): {what}.",
         advice,
     )
 

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ os.environ.setdefault("SVT_LOG", "1")
 
 
 _MOST_REORDERED = 64
+_SAMPLE = 128
+"""Rows and columns of a frame to try a container with."""
 
 
 def output_error(exc: BaseException, path: Path | str) -> OutputError:
@@ -185,16 +188,21 @@ def add_video_stream(container: OutputContainer, format: VideoFormat) -> Any:
 def encode_sample(format: VideoFormat) -> bytes:
     """One black frame in a Matroska file in memory, to try a container with.
 
+    The frame is small; the encoder is opened at the full size, too, so that it can
+    refuse its options.
+
     Raises:
         UsageError: the encoder refuses the options.
         OutputError: it fails.
     """
     file = io.BytesIO()
-    channels = 4 if format.alpha else 3
-    pixels: Pixels = np.zeros((format.height, format.width, channels), np.uint8)
+    small = replace(format, width=_SAMPLE, height=_SAMPLE)
+    pixels: Pixels = np.zeros((_SAMPLE, _SAMPLE, 4 if format.alpha else 3), np.uint8)
     try:
+        with av.open(io.BytesIO(), "w", format="matroska") as container:
+            add_video_stream(container, format)
         with av.open(file, "w", format="matroska") as container:
-            stream = add_video_stream(container, format)
+            stream = add_video_stream(container, small)
             frame = FromRGB(format.pix_fmt, format.colour)(pixels)
             frame.pts, frame.time_base = 0, 1 / format.rate
             for packet in [*stream.encode(frame), *stream.encode(None)]:

@@ -99,6 +99,14 @@ class Extent:
     """False for a GIF without its end mark; other formats have none."""
     index: PacketIndex | None = field(default=None, compare=False, repr=False)
 
+    def unread(self, size: int) -> int:
+        """Bytes of a file of ``size`` behind its last video packet; 0 if unknown."""
+        if self.index is None or not len(self.index):
+            return 0
+        known = self.index.position != UNKNOWN
+        ends = (self.index.position + self.index.size)[known]
+        return max(0, size - int(ends.max())) if len(ends) else 0
+
 
 def _known(value: int | None) -> int:
     return UNKNOWN if value is None else value

@@ -13,11 +13,14 @@ from av.video.frame import VideoFrame
 
 from upframe.media.colour import bit_depth
 
-_WITHOUT_FIELDS = frozenset(
-    {"vp8", "vp9", "av1", "gif", "apng", "png", "webp", "theora"}
-)
-_ALWAYS_FLAGGED = frozenset({"hevc", "prores", "dnxhd", "vvc"})
-"""Codecs whose interlaced streams say so."""
+_MAY_HIDE_FIELDS = frozenset(
+    {
+        "", "dvvideo", "ffv1", "ffvhuff", "h264", "huffyuv", "lagarith", "magicyuv",
+        "mjpeg", "mpeg2video", "mpeg4", "rawvideo", "utvideo", "v210", "vc1", "wmv3",
+    }
+)  # fmt: skip
+"""Codecs whose interlaced streams often carry no flag. Others have no fields, or flag
+them."""
 _COMBED_SHARE = 0.6
 _MIN_COMBED = 4
 _COLUMNS = 512
@@ -64,15 +67,12 @@ def looks_interlaced(
         one field order in at least 60% of the frames it can judge, and in four, and
         `_field_order` must find the same order.
     """
-    if codec in _WITHOUT_FIELDS:
-        return False
     listed = list(frames)
     flagged = sum(bool(frame.interlaced_frame) for frame in listed)
     if listed and flagged / len(listed) >= 0.5:
         return True
-    if codec in _ALWAYS_FLAGGED or any(
-        bit_depth(frame.format.name) > 8 for frame in listed[:1]
-    ):
+    deep = any(bit_depth(frame.format.name) > 8 for frame in listed[:1])
+    if deep or codec not in _MAY_HIDE_FIELDS:
         return False
     large = [f for f in listed if min(f.height, f.width) >= 32]
     combed = _combed_order(large, time_base)

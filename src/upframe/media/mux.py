@@ -30,6 +30,10 @@ from upframe.media.streams import Audio, Choice, Handler, choose_streams, handle
 _TECHNICAL = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 )
+_SHIFTED = (
+    "The input's clock starts below zero, which no player expects: all timestamps are "
+    "{:.3f} s later. Sound and video stay together."
+)
 _PREFIXES = ("_statistics", "bps", "number_of_", "duration")
 
 
@@ -96,10 +100,7 @@ def join(
     shift = -window.start if window else max(Fraction(0), -first_time)
     result = JoinResult(shift=shift)
     if shift > 0:
-        result.warnings.append(
-            f"The input's clock starts below zero, which no player expects: all "
-            f"timestamps are {float(shift):.3f} s later. Sound and video stay together."
-        )
+        result.warnings.append(_SHIFTED.format(float(shift)))
     stamp = stamp_of(source) if source else None
     try:
         with ExitStack() as stack:

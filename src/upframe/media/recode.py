@@ -58,27 +58,11 @@ def recode(
     if (quality is None) == (bits_per_pixel is None):
         raise ValueError("give either quality or bits_per_pixel")
     count, height, width = clip.shape[:3]
-    coded = [max(_LEAST[codec], n + n % 2) for n in (height, width)]
-    if coded != [height, width]:
-        bottom, right = coded[0] - height, coded[1] - width
-        clip = np.pad(clip, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
-    colour = resolve(Colour(2, 2, 2, 0), coded[1], coded[0], rgb=False)
-    to_rgb = ToRGB(colour, coded[1], coded[0], alpha=False, deep=False)
+    padded = _padded(clip, _LEAST[codec])
+    # The padding is flat and costs next to nothing: the rate is that of the clip.
+    rate = bits_per_pixel and bits_per_pixel * height * width * float(_RATE)
     try:
-        # The padding is flat and costs next to nothing: the rate is that of the clip.
-        rate = bits_per_pixel and bits_per_pixel * height * width * float(_RATE)
-        encoder = _encoder(codec, coded, quality, rate)
-        decoder: Any = CodecContext.create(_DECODERS[codec], "r")
-        decoder.thread_count = 1
-        from_rgb = FromRGB("yuv420p", colour)
-        packets = []
-        for number, pixels in enumerate(clip):
-            frame = from_rgb(pixels)
-            frame.pts, frame.time_base = number, 1 / _RATE
-            packets += encoder.encode(frame)
-        packets += encoder.encode(None)
-        decoded = [frame for packet in packets for frame in decoder.decode(packet)]
-        decoded += decoder.decode(None)
+        decoded = _round_trip(padded, codec, quality, rate)
     except (av.error.FFmpegError, ValueError) as exc:
         raise RuntimeFailure(
             f"{codec} failed on a clip of {count} frames {width}x{height}: {exc}.",
@@ -89,8 +73,38 @@ def recode(
             f"{codec} gave {len(decoded)} of {count} frames back.",
             "Report this with the clip; another codec may serve meanwhile.",
         )
-    out = np.stack([np.asarray(to_rgb(frame), np.uint8) for frame in decoded])
-    return np.ascontiguousarray(out[:, :height, :width])
+    return np.ascontiguousarray(np.stack(decoded)[:, :height, :width])
+
+
+def _padded(clip: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """The clip with even sides of at least ``least``, padded by its edges."""
+    height, width = clip.shape[1:3]
+    bottom, right = (max(least, n + n % 2) - n for n in (height, width))
+    if not (bottom or right):
+        return clip
+    return np.pad(clip, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def _round_trip(
+    clip: NDArray[np.uint8], codec: Codec, quality: float | None, rate: float | None
+) -> list[NDArray[np.uint8]]:
+    """All frames encoded and decoded again; ``rate`` in bits per second."""
+    height, width = clip.shape[1:3]
+    colour = resolve(Colour(2, 2, 2, 0), width, height, rgb=False)
+    to_rgb = ToRGB(colour, width, height, alpha=False, deep=False)
+    encoder = _encoder(codec, [height, width], quality, rate)
+    decoder: Any = CodecContext.create(_DECODERS[codec], "r")
+    decoder.thread_count = 1
+    from_rgb = FromRGB("yuv420p", colour)
+    packets = []
+    for number, pixels in enumerate(clip):
+        frame = from_rgb(pixels)
+        frame.pts, frame.time_base = number, 1 / _RATE
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    decoded = [frame for packet in packets for frame in decoder.decode(packet)]
+    decoded += decoder.decode(None)
+    return [np.asarray(to_rgb(frame), np.uint8) for frame in decoded]
 
 
 def _encoder(

@@ -379,7 +379,13 @@ class FileSource:
             self.warnings += check_complete(
                 self._path,
                 self._structure.missing,
-                Length(extent.declared, extent.end, extent.packets, extent.ended),
+                Length(
+                    extent.declared,
+                    extent.end,
+                    extent.packets,
+                    unread=extent.unread(self._path.stat().st_size),
+                    marked=extent.ended,
+                ),
                 rate=self.info.rate,
                 start=self._start,
                 duration=self._duration,

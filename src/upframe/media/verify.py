@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,19 @@ from typing import Any
 from upframe.errors import VerificationError
 from upframe.media.container import open_input
 from upframe.media.mux import JoinResult, countable_tracks
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a finished file holds, by its packets."""
+
+    size: tuple[int, int]
+    tick: Fraction
+    times: list[Fraction]
+    """Presentation times of the upscaled video, rising."""
+    packets: dict[str, list[int]]
+    """Packets of each track, by type."""
+    metadata: frozenset[str]
 
 
 def verify(
@@ -33,61 +47,77 @@ def verify(
     Raises:
         VerificationError: frames, packets or timestamps are missing or differ.
     """
+    found = _read(path, result.video_track)
+    if found.size != size:
+        raise _failure(
+            path, f"it is {found.size[0]}x{found.size[1]}, not {size[0]}x{size[1]}"
+        )
+    if len(found.times) != len(expected):
+        raise _failure(path, f"{len(found.times)} frames instead of {len(expected)}")
+    for kind, written in result.packets.items():
+        counts = found.packets[kind]
+        if len(counts) != len(written) or any(
+            a < b for a, b in zip(counts, written, strict=True)
+        ):
+            raise _failure(
+                path, f"its {kind} tracks hold {counts} packets instead of {written}"
+            )
+    warnings = []
+    lost = result.metadata - found.metadata
+    if lost:
+        warnings.append(
+            f"The container cannot hold the tags: {', '.join(sorted(lost))}."
+        )
+    return warnings + _check_times(path, found, expected)
+
+
+def _read(path: Path, track: int) -> _Written:
     times: list[Fraction] = []
     counts: Counter[int] = Counter()
     with open_input(path) as container:
         tracks = countable_tracks(container)
-        stream = tracks["video"][result.video_track]
-        tick = Fraction(stream.time_base or 1)
+        stream = tracks["video"][track]
         context: Any = stream.codec_context
-        if (context.width, context.height) != size:
-            raise _failure(
-                path, f"it is {context.width}x{context.height}, not {size[0]}x{size[1]}"
-            )
+        tick = Fraction(stream.time_base or 1)
         for packet in container.demux():
             if not packet.size:
                 continue
             counts[packet.stream.index] += 1
             if packet.stream.index == stream.index and packet.pts is not None:
                 times.append(packet.pts * tick)
-        lost = result.metadata - {key.lower() for key in container.metadata}
         # Streams must not be touched once the container is closed.
-        packets = {
-            kind: [counts[track.index] for track in found]
-            for kind, found in tracks.items()
-        }
-    times.sort()
-    if len(times) != len(expected):
-        raise _failure(path, f"{len(times)} frames instead of {len(expected)}")
-    for kind, written in result.packets.items():
-        found = packets[kind]
-        if len(found) != len(written) or any(
-            a < b for a, b in zip(found, written, strict=True)
-        ):
-            raise _failure(
-                path, f"its {kind} tracks hold {found} packets instead of {written}"
-            )
+        return _Written(
+            size=(context.width, context.height),
+            tick=tick,
+            times=sorted(times),
+            packets={
+                kind: [counts[found.index] for found in streams]
+                for kind, streams in tracks.items()
+            },
+            metadata=frozenset(key.lower() for key in container.metadata),
+        )
+
+
+def _check_times(
+    path: Path, found: _Written, expected: Sequence[Fraction]
+) -> list[str]:
+    times, tick = found.times, found.tick
     offset = times[0] - expected[0]
     worst = max(abs(t - e) for t, e in zip(times, expected, strict=True))
     shifted = max(abs(t - offset - e) for t, e in zip(times, expected, strict=True))
     if shifted > tick:
         raise _failure(path, f"timestamps differ by up to {float(shifted):.4f} s")
-    warnings = []
-    if lost:
-        warnings.append(
-            f"The container cannot hold the tags: {', '.join(sorted(lost))}."
-        )
     if abs(offset) > tick:
-        warnings.append(
+        return [
             f"All timestamps are {float(offset):+.4f} s later than in the input: the "
             "container cannot hold negative times. Sound and video stay together."
-        )
-    elif worst:
-        warnings.append(
+        ]
+    if worst:
+        return [
             f"The container rounds timestamps to {float(tick) * 1000:g} ms "
             f"(at most {float(worst) * 1000:.2f} ms off)."
-        )
-    return warnings
+        ]
+    return []
 
 
 def _failure(path: Path, what: str) -> VerificationError:
