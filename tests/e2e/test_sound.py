@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+import upframe
 from e2e_support import (
     InProcess,
     assert_complains,
@@ -220,3 +221,31 @@ def test_sound_is_untouched_where_it_fits(clip, tmp_path):
     assert_kept(source, out)
     assert out.audio[0].hashes == source.audio[0].hashes
     assert report.warnings == []
+
+
+def test_sound_is_recoded_on_demand(clip, tmp_path):
+    path = clip(audio=[Audio()], frames=25)
+    report = upscale(path, tmp_path / "out.mkv", audio="recode")
+    out = describe(tmp_path / "out.mkv")
+    assert out.audio[0].codec == "flac"
+    assert any("recoded to FLAC: as asked" in w for w in report.warnings)
+    assert abs(tone(tmp_path / "out.mkv") - 330) < 5
+
+
+def test_sound_is_dropped_on_demand(cli, clip, tmp_path):
+    path = clip("whole.flv", codec="flv", audio=[Audio("aac")], frames=25)
+    bad = without_aac_header(path, tmp_path / "in.flv")
+    ran = cli(bad, "-o", tmp_path / "out.mkv", "--model", "bicubic", "--audio", "drop")
+    assert ran.code == 0
+    assert "left out" in ran.err
+    out = describe(tmp_path / "out.mkv")
+    assert not out.audio
+    assert out.numbers == list(range(25))
+
+
+def test_an_unknown_choice_for_sound_is_refused(cli, clip, tmp_path):
+    path = clip()
+    ran = cli(path, "-o", tmp_path / "out.mkv", "--audio", "louder")
+    assert_complains(ran, "--audio louder", "recode", code=2)
+    with pytest.raises(upframe.UpframeError, match="louder"):
+        upscale(path, tmp_path / "out.mkv", audio="louder")

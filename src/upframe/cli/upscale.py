@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from upframe.engine.options import Options
 from upframe.engine.prepare import Job, prepare
 from upframe.engine.survey import survey
 from upframe.errors import Interrupted, UpframeError, UsageError
+from upframe.media.codecs import AUDIO, Audio
 from upframe.planning.memory import parse_size
 from upframe.planning.sizes import parse_time, parse_wh
 from upframe.runtimes.make import PRECISIONS
@@ -24,6 +25,7 @@ _CHOICES = {
     "runtime": ("auto", "onnx", "torch", "openvino", "tensorrt"),
     "precision": PRECISIONS,
     "deinterlace": ("auto", "on", "off"),
+    "audio": AUDIO,
 }
 
 
@@ -84,6 +86,10 @@ def upscale(
         str | None, typer.Option(metavar="T", help="Take this long.")
     ] = None,
     deinterlace: Annotated[str, typer.Option(help="auto, on or off.")] = "auto",
+    audio: Annotated[
+        str,
+        typer.Option(help="keep (recoded where it must be), recode or drop."),
+    ] = "keep",
     codec: Annotated[
         str | None,
         typer.Option(
@@ -121,7 +127,11 @@ def upscale(
 ) -> int:
     """Upscale videos: every frame, timestamp, stream and colour stays right."""
     _check_choice(
-        preset=preset, runtime=runtime, precision=precision, deinterlace=deinterlace
+        preset=preset,
+        runtime=runtime,
+        precision=precision,
+        deinterlace=deinterlace,
+        audio=audio,
     )
     if overwrite and never:
         raise UsageError("-y and -n contradict each other.", "Give one of them.")
@@ -142,6 +152,7 @@ def upscale(
         start=parse_time(start) if start else None,
         duration=parse_time(duration) if duration else None,
         deinterlace=deinterlace,
+        audio=cast(Audio, audio),
         codec=codec,
         crf=crf,
         pix_fmt=pix_fmt,

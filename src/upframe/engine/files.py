@@ -10,6 +10,7 @@ from upframe.engine.finish import Report
 from upframe.engine.options import Options
 from upframe.engine.pipeline import ProgressCallback
 from upframe.engine.prepare import prepare
+from upframe.media.codecs import Audio
 from upframe.planning.memory import parse_size
 
 
@@ -32,6 +33,7 @@ def upscale(
     start: float | Fraction | None = None,
     duration: float | Fraction | None = None,
     deinterlace: str = "auto",
+    audio: Audio = "keep",
     codec: str | None = None,
     crf: int | None = None,
     pix_fmt: str | None = None,
@@ -69,6 +71,8 @@ def upscale(
         start: seconds to pass over at the beginning.
         duration: seconds to take.
         deinterlace: ``auto``, ``on`` or ``off``.
+        audio: ``keep`` (copied where the container can hold it, else recoded),
+            ``recode`` or ``drop``.
         codec: ``h264``, ``hevc``, ``av1``, ``vp9``, ``ffv1``, ``prores``, or the name
             of an FFmpeg encoder.
         crf: constant quality on the encoder's own scale.
@@ -104,6 +108,7 @@ def upscale(
         start=_seconds(start),
         duration=_seconds(duration),
         deinterlace=deinterlace,
+        audio=audio,
         codec=codec,
         crf=crf,
         pix_fmt=pix_fmt,

@@ -113,6 +113,7 @@ def _finish_video(job: Job, store: Store, chunks: list[ChunkRecord]) -> list[str
         display_matrix=info.display_matrix,
         source=job.path if job.path and job.path.is_file() else None,
         window=_window(job, pts[0], pts[-1] + last),
+        audio=job.options.audio,
         provenance=f"upscaled by upframe {__version__} with {job.model.card.name} "
         f"from {info.width}x{info.height}",
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from upframe.media.codecs import Audio
+
 
 @dataclass(frozen=True)
 class Options:
@@ -41,6 +43,9 @@ class Options:
     """Seconds to take."""
     deinterlace: str = "auto"
     """``auto``, ``on`` or ``off``."""
+    audio: Audio = "keep"
+    """``keep`` (copied where the container can hold it, else recoded), ``recode`` or
+    ``drop``."""
     codec: str | None = None
     """``h264``, ``hevc``, ``av1``, ``vp9``, ``ffv1``, ``prores`` or an encoder."""
     crf: int | None = None

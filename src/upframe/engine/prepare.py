@@ -259,7 +259,7 @@ def _decide(
         )
     if kind == "video":
         beside = path if path and path.is_file() else None
-        rehearse(beside, video_format, source.info.time_base)
+        rehearse(beside, video_format, source.info.time_base, options.audio)
     cores = options.threads or usable_cores()
     budget = options.memory or available_memory() // 2
     plan_source = PlanSource(

@@ -19,13 +19,14 @@ from av.stream import Disposition, Stream
 
 from upframe.errors import OutputError
 from upframe.media.audio import AudioRecoder
+from upframe.media.codecs import Audio
 from upframe.media.complete import check_unchanged, stamp_of
 from upframe.media.container import open_input
 from upframe.media.encoder import encode_sample, output_error
 from upframe.media.formats import VideoFormat
 from upframe.media.packets import Segment, merge, video_packets
 from upframe.media.probe import main_video
-from upframe.media.streams import Audio, Choice, Handler, choose_streams, handler_for
+from upframe.media.streams import Choice, Handler, choose_streams, handler_for
 
 _TECHNICAL = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}

@@ -17,15 +17,12 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from upframe.errors import InputError
+from upframe.errors import InputError, UsageError
 from upframe.media.audio import LAYOUTS, AudioRecoder
+from upframe.media.codecs import AUDIO, Audio
 from upframe.media.container import open_input
 from upframe.media.probe import main_video
 from upframe.media.subtitles import converter_for
-
-Audio = Literal["keep", "recode", "drop"]
-"""``keep`` copies sound where the container can hold it, else recodes it."""
-AUDIO = ("keep", "recode", "drop")
 
 _TRIAL_PACKETS = 4
 _TRIAL_READS = 4000
@@ -97,7 +94,10 @@ def choose_streams(path: Path, muxer: str, audio: Audio) -> list[Choice]:
 
     Raises:
         InputError: the file cannot be read, or sound can neither be copied nor decoded.
+        UsageError: there is no such choice for sound.
     """
+    if audio not in AUDIO:
+        raise UsageError(f"--audio {audio} is unknown.", f"Use {', '.join(AUDIO)}.")
     with open_input(path) as reader:
         main = main_video(reader, str(path))
         others = [s for s in reader.streams if s.index != main.index]
