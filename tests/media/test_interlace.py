@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from upframe.media.interlace import looks_interlaced
@@ -94,6 +95,16 @@ def test_stripes_under_moving_things_are_no_fields(seed):
         image[40:90, at : at + 30] = rng.uniform(0, 255)
         clip.append(VideoFrame.from_ndarray(image.astype(np.uint8), "gray"))
     assert not looks_interlaced(clip, TICK, "h264")
+
+
+def test_a_progressive_test_card_is_left_alone():
+    graph = Graph()
+    source = graph.add("testsrc2", "size=176x144:rate=25")
+    sink = graph.add("buffersink")
+    source.link_to(sink)
+    graph.configure()
+    clip = [graph.vpull() for _ in range(24)]
+    assert not looks_interlaced(clip, TICK, "huffyuv")
 
 
 @pytest.mark.parametrize("codec", ["vp8", "vp9", "av1", "hevc", "cinepak", "flv1"])

@@ -226,7 +226,7 @@ def _colours(one: Summary, other: Summary, matches: Alignment) -> Iterator[Findi
         # Errors of saturated colours cancel in the mean over a frame.
         cells = difference.reshape(len(good), 4, _CELL, 4, _CELL, 3).mean((2, 4))
         worst = float(np.abs(np.median(cells, 0)).max())
-        if np.abs(shift).max() > _SHIFT or worst > 4 * _SHIFT:
+        if np.abs(shift).max() > _SHIFT or worst > 5 * _SHIFT:
             yield Finding(
                 "colour_shift",
                 "error",

@@ -115,7 +115,9 @@ def _field_order(frames: list[VideoFrame]) -> str | None:
             top, bottom = _misfit(even, before[1]), _misfit(before[0], odd)
             least, most = min(own, top, bottom), max(own, top, bottom)
             if most - least > 0.3 + 0.05 * least:  # else nothing moves
-                clear = abs(top - bottom) > 0.5 * (most - least)
+                span = most - least
+                clear = abs(top - bottom) > 0.5 * span
+                clear = clear and abs(own - min(top, bottom)) < 0.4 * span
                 votes[("tff" if top < bottom else "bff") if clear else ""] += 1
         before = even, odd
     order = "tff" if votes["tff"] >= votes["bff"] else "bff"

@@ -95,7 +95,7 @@ def summarize(path: Path) -> Summary:
         stream.codec_context.thread_type = "AUTO"
         tracks = {s.index: _track(s) for s in container.streams if s is not stream}
         tracks.pop(stream.index, None)
-        looks = _Looks(header.colour)
+        looks = _Looks(header.colour, 1 / header.rate)
         damaged = 0
         for packet in _packets(container):
             track = tracks.get(packet.stream.index)
@@ -148,8 +148,8 @@ def summarize(path: Path) -> Summary:
 class _Looks:
     """What the frames look like, gathered while they are decoded."""
 
-    def __init__(self, header: Colour) -> None:
-        self._header = header
+    def __init__(self, header: Colour, step: Fraction) -> None:
+        self._header, self._step = header, step
         self._to_rgb: ToRGB | None = None
         self.first: VideoFrame | None = None
         self.tags = self.colour = header
@@ -164,8 +164,8 @@ class _Looks:
         self.interlaced += bool(frame.interlaced_frame)
         pts = frame.pts if frame.pts is not None else frame.dts
         base = Fraction(frame.time_base or time_base)
-        last = self.times[-1] if self.times else -base
-        self.times.append(last + base if pts is None else pts * base)
+        last = self.times[-1] if self.times else -self._step
+        self.times.append(last + self._step if pts is None else pts * base)
         thumbnail: Any = self._to_rgb(frame)
         self.thumbnails.append(thumbnail)
 
