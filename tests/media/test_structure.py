@@ -29,7 +29,8 @@ KINDS = {
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_whole_and_cut_off(clip, tmp_path, name):
     path = clip(name, audio=[], frames=30, **KINDS[name])
-    assert read_structure(path) == Structure(0)
+    assert read_structure(path).missing == 0
+    assert read_structure(path).encrypted == frozenset()
     short = truncate(path, tmp_path / f"short-{name}", 0.8)
     lost = path.stat().st_size - short.stat().st_size
     missing = read_structure(short).missing
@@ -47,7 +48,7 @@ def test_formats_that_do_not_say_how_long_they_are(clip, name):
         "in.gif": {"codec": "gif", "pix_fmt": "rgb8", "rate": 10},
         "live.mkv": {"container_options": {"live": "1"}},
     }
-    assert read_structure(clip(name, **what[name])) == Structure()
+    assert read_structure(clip(name, **what[name])).missing is None
 
 
 @pytest.mark.parametrize("movflags", ["", "frag_keyframe+empty_moov"])
@@ -76,7 +77,7 @@ def encrypted_matroska(kind: int) -> bytes:
 def test_encrypted_matroska(tmp_path, kind, name):
     path = tmp_path / "in.webm"
     path.write_bytes(encrypted_matroska(kind))
-    assert read_structure(path) == Structure(0, frozenset({name}))
+    assert read_structure(path) == Structure(0, frozenset({name}), clusters=True)
 
 
 @given(data=st.data())

@@ -383,7 +383,9 @@ class FileSource:
                     extent.declared,
                     extent.end,
                     extent.packets,
-                    unread=extent.unread(self._path.stat().st_size),
+                    unread=extent.unread(self._stamp[0])
+                    if self._structure.clusters
+                    else 0,
                     marked=extent.ended,
                 ),
                 rate=self.info.rate,

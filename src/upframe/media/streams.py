@@ -124,7 +124,7 @@ def _choose(
 ) -> Choice:
     label = f"{stream.type} stream {stream.index}"
     if stream.codec_context is not None:
-        label += f" ({stream.codec_context.name})"
+        label += f" ({stream.codec_context.codec.canonical_name})"
     hint = "" if muxer == "matroska" else " (-o NAME.mkv may)"
     cannot = f"is left out: {muxer} cannot hold it{hint}."
     if stream.type == "attachment":

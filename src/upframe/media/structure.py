@@ -37,6 +37,8 @@ class Structure:
     """Bytes that the structure promises behind the end of the file; None unknown."""
     encrypted: frozenset[str] = field(default_factory=frozenset)
     """Types of streams that are encrypted: ``video``, ``audio``, ``subtitle``."""
+    clusters: bool = False
+    """Matroska: a damaged cluster can hide all that follows."""
 
 
 def read_structure(path: Path) -> Structure:
@@ -121,7 +123,8 @@ def _read_matroska(head: bytes, size: int) -> Structure:
             at = start + length
             continue
         missing = None if length is None else max(0, start + length - size)
-        return Structure(missing, frozenset(_encrypted_tracks(head, start)))
+        encrypted = frozenset(_encrypted_tracks(head, start))
+        return Structure(missing, encrypted, clusters=True)
     return Structure()
 
 

@@ -204,7 +204,7 @@ def _track(stream: Any) -> Track:
     language = stream.metadata.get("language", "")
     return Track(
         kind="cover" if cover else stream.type,
-        codec=context.name
+        codec=context.codec.canonical_name
         if context is not None
         else stream.metadata.get("filename", ""),
         language="" if language == "und" else language,
