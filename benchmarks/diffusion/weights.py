@@ -15,7 +15,8 @@ from torch import nn
 
 import upframe
 from upframe.errors import WeightsError
-from upframe.systems.registry import canonical_name, find_spec, training_tasks
+from upframe.systems.names import canonical_name
+from upframe.systems.registry import find_spec, training_tasks
 from upframe.weights.checkpoints import read_checkpoint, read_content
 
 ROOT = Path(__file__).resolve().parents[2]

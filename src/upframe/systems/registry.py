@@ -24,6 +24,7 @@ from upframe.systems.ditn.spec import SPEC as DITN
 from upframe.systems.liftvsr.spec import SPEC as LIFTVSR
 from upframe.systems.mia_vsr.spec import SPEC as MIA_VSR
 from upframe.systems.mia_vsr_lite.spec import SPEC as MIA_VSR_LITE
+from upframe.systems.names import canonical_name
 from upframe.systems.oasis.spec import SPEC as OASIS
 from upframe.systems.patchscaler.spec import SPEC as PATCHSCALER
 from upframe.systems.spec import FolderLayout, Shapes, SystemSpec, TrainingTask
@@ -38,15 +39,6 @@ _OURS = (DITN, MIA_VSR, MIA_VSR_LITE, ULTRAVSR, OASIS, LIFTVSR, PATCHSCALER)
 _log = logging.getLogger(__name__)
 _registered: dict[str, SystemSpec] = {}
 """Specs of `registered`, which go first."""
-
-
-def canonical_name(name: str) -> str:
-    """The one spelling of a system's or a task's name.
-
-    Cards, checkpoints, recipes and weight files of 0.1 have underscores where names now
-    have hyphens (``mia_vsr_lite``); they stay readable through this function.
-    """
-    return name.replace("_", "-")
 
 
 def all_specs() -> tuple[SystemSpec, ...]:

@@ -25,9 +25,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from upframe.errors import WeightsError
+from upframe.systems.names import Tiling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +40,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 Config = Mapping[str, Any]
 """Arguments that ``build`` takes; JSON can hold all of them."""
-
-Tiling = Literal["pictures", "own", "none"]
-"""How a frame that is too large is cut: into images that are upscaled one by one, by
-the system itself, or not at all."""
 
 
 @dataclass(frozen=True)

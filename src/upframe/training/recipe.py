@@ -19,7 +19,8 @@ from upframe.degradations.progressive import ProgressiveSchedule
 from upframe.degradations.ranges import BIConfig
 from upframe.degradations.registry import DegradationConfig
 from upframe.errors import MissingExtraError, UsageError
-from upframe.systems.registry import canonical_name, training_tasks
+from upframe.systems.names import canonical_name
+from upframe.systems.registry import training_tasks
 from upframe.training.places import settle
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from upframe.systems.registry import canonical_name
-from upframe.systems.spec import Tiling
+from upframe.systems.names import Tiling, canonical_name
 
 
 class WeightFile(BaseModel):
