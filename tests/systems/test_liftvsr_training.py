@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from torch import Tensor
 
 import liftvsr_parts as parts
-from upframe.systems.liftvsr.training.objective import draw_times, noise_loss
+from upframe.systems.liftvsr.training.objective import (
+    Segment,
+    add_noise,
+    draw_times,
+    predict_noise,
+)
+from upframe.systems.liftvsr.transformer import LiftTransformer
 
 ALPHAS = DPMSolverMultistepScheduler().alphas_cumprod
+
+
+def noise_loss(
+    transformer: LiftTransformer,
+    clean: Tensor,
+    condition: Tensor,
+    noise: Tensor,
+    times: Tensor,
+    prompt: Tensor,
+) -> Tensor:
+    """Mean squared error of the predicted noise, the paper's loss."""
+    segments = [
+        Segment(add_noise(z, drawn, own), given, own)
+        for z, given, drawn, own in zip(
+            clean.unbind(1),
+            condition.unbind(1),
+            noise.unbind(1),
+            times.unbind(1),
+            strict=True,
+        )
+    ]
+    predicted = predict_noise(transformer, segments, prompt)
+    return (torch.stack(predicted, dim=1) - noise).square().mean()
 
 
 def material(segments: int = 2) -> tuple[torch.Tensor, ...]:

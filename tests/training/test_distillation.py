@@ -7,7 +7,6 @@ from upframe.systems.ultravsr.training.distillation import (
     add_noise,
     distillation_losses,
     fake_loss,
-    guided,
 )
 
 ALPHAS = torch.cumprod(1 - torch.linspace(0.03, 0.11, 1000) ** 2, 0)
@@ -116,9 +115,3 @@ def test_the_fake_model_learns_from_the_latents_without_touching_them() -> None:
     assert x.grad is None
     assert shift.grad is not None
     assert shift.grad > 0
-
-
-def test_guidance_follows_the_condition() -> None:
-    torch.testing.assert_close(
-        guided(torch.tensor(2.0), torch.tensor(1.0)), torch.tensor(8.5)
-    )

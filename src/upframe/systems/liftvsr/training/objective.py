@@ -81,41 +81,6 @@ def predict_noise(
     return out
 
 
-def noise_loss(
-    transformer: LiftTransformer,
-    clean: Tensor,
-    condition: Tensor,
-    noise: Tensor,
-    times: Tensor,
-    prompt: Tensor,
-) -> Tensor:
-    """Mean squared error of the predicted noise, the paper's loss.
-
-    Args:
-        transformer: to train.
-        clean: (B, S, T, D, h, w), latents of what is to be restored, in S segments.
-        condition: the same shape, latents of the degraded frames.
-        noise: the same shape, standard normal.
-        times: (B, S), as `draw_times` gives them.
-        prompt: (1, L, K).
-
-    Returns:
-        Scalar, float32.
-    """
-    segments = [
-        Segment(add_noise(z, noise, own), given, own)
-        for z, given, noise, own in zip(
-            clean.unbind(1),
-            condition.unbind(1),
-            noise.unbind(1),
-            times.unbind(1),
-            strict=True,
-        )
-    ]
-    predicted = predict_noise(transformer, segments, prompt)
-    return (torch.stack(predicted, dim=1) - noise).square().mean()
-
-
 def add_noise(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     """Latents (B, T, D, h, w) at times (B,) of the diffusion."""
     level = levels_at(times, clean)

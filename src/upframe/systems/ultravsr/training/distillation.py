@@ -74,11 +74,6 @@ def add_noise(
     return Noised(z, noise, timestep, alpha_bar)
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float = 7.5) -> Tensor:
-    """Classifier-free guidance; OSEDiff's scale is 7.5."""
-    return unconditional + scale * (conditional - unconditional)
-
-
 @dataclass(frozen=True)
 class Distillation:
     """The two losses, scalars; their gradients reach the generator's latents alone."""
