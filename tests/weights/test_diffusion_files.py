@@ -46,7 +46,7 @@ def test_the_keys_tell_the_system_but_not_its_sizes(name, tmp_path):
     spec = detect({key: tuple(value.shape) for key, value in state.items()})
     assert spec is find_spec(name)
     save_file(state, path)
-    with pytest.raises(WeightsError, match="does not say the sizes"):
+    with pytest.raises(WeightsError, match="does not declare the sizes"):
         upframe.load(path)
 
 

@@ -109,7 +109,7 @@ class TrainingTask:
     own_losses: bool = False
     """Whether its steps bring all losses that they need (``loss: own``)."""
     scale: int = 4
-    """Output size over input size, unless the argument ``scale`` says it."""
+    """Output size over input size, unless the argument ``scale`` gives it."""
     checkpointing: bool = False
     """Whether it has a switch ``checkpointing`` to recompute its blocks backwards."""
 
@@ -157,7 +157,7 @@ class SystemSpec:
     declared: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     """Arguments that shapes do not determine, each with a check of a declared value."""
     scale: int | None = None
-    """The system's only scale; None where the argument ``scale`` says it."""
+    """The system's only scale; None where the argument ``scale`` gives it."""
     runtime: Callable[..., Any] = Lazy("upframe.runtimes.torch:TorchRuntime")
     """Makes the ``Runtime`` that carries out the network in torch; called with the
     card and the network, and by keyword with ``device``, ``threads``, ``keep_ratio``,
@@ -179,7 +179,8 @@ class SystemSpec:
         return self.scale if self.scale is not None else int(config["scale"])
 
     def read_config(self, shapes: Shapes, declared: Config) -> dict[str, Any]:
-        """Arguments from the shapes, and from the file where shapes do not tell.
+        """Arguments from the shapes, and from the file where shapes do not determine
+        them.
 
         Args:
             shapes: the state dict.
@@ -193,7 +194,7 @@ class SystemSpec:
         if self.infer_config is None:
             if not declared:
                 raise WeightsError(
-                    f"The file does not say the sizes of its {self.title}.",
+                    f"The file does not declare the sizes of its {self.title}.",
                     "Keep the metadata that upframe's weight files carry; full-size "
                     "systems in folders have functions of their own to load them.",
                 )

@@ -46,7 +46,7 @@ _AGAIN = "Download it again, from its authors if you can."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a file and what it says about them."""
+    """The weights of a file and what it declares about them."""
 
     state: Mapping[str, Tensor]
     """Weights by name, without wrappers and prefixes; on the CPU."""

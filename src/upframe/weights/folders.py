@@ -52,7 +52,7 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
 
 
 def describe_folder(folder: Path) -> ModelCard:
-    """The card of a folder, as far as its configurations tell.
+    """The card of a folder, from its configurations.
 
     Raises:
         MissingExtraError: diffusers is not installed.

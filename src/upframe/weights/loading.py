@@ -78,7 +78,7 @@ def load(
 
 
 def describe_file(path: str | Path) -> ModelCard:
-    """The card of a user's weight file or folder, as far as it tells.
+    """The card of a user's weight file or folder, as far as it can be known.
 
     Args:
         path: as in :func:`load`.

@@ -1,9 +1,9 @@
-"""Weight files that say which system they are of and how large it is.
+"""Weight files that name their system and its sizes.
 
 What `upframe.weights.checkpoints.read_checkpoint` reads of them beside the weights::
 
     format  pt
-    system  name of the system, where names and shapes of the weights do not tell it
+    system  name of the system, where the weights do not determine it
     config  the arguments that made it, as JSON
 """
 

@@ -22,7 +22,8 @@ from upframe.errors import MissingExtraError, UsageError, WeightsError
 
 
 class PinnedConfig(BaseModel):
-    """What a system's own file says: its configuration, and which files are its."""
+    """The content of a system's own file: its configuration, and which files are
+    its."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,7 +52,7 @@ def find_folder(
         commit: of the repository, 40 hex digits; needed for an id.
         offline: take only what an earlier call has stored.
         mirror: address of a server that has the hub's protocol; None for the hub,
-            or what the variable ``HF_ENDPOINT`` says.
+            or the variable ``HF_ENDPOINT``.
         parts: subfolders to fetch; none for all.
 
     Raises:
@@ -169,7 +170,7 @@ def write_config(config: PinnedConfig, path: Path, parts: tuple[str, ...]) -> No
     """Write a system's configuration, pinning the files that lie beside it.
 
     Args:
-        config: what it says.
+        config: its content.
         path: the file.
         parts: as for `read_config`; all files of a folder are pinned.
     """

@@ -23,7 +23,7 @@ _PARTS = (ADDED, PROMPT, "transformer/", "vae/")
 
 
 class LiftVSRConfig(PinnedConfig):
-    """What ``liftvsr.json`` says beside the components."""
+    """The configuration in ``liftvsr.json``."""
 
     scale: int = Field(default=4, ge=1)
     """Output size over input size."""
@@ -44,7 +44,7 @@ class LiftVSRConfig(PinnedConfig):
 
 
 def read_config(path: Path) -> LiftVSRConfig:
-    """What the file says.
+    """The configuration of the file.
 
     Raises:
         WeightsError: it is missing, is not valid, or pins not all components.

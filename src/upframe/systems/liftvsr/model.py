@@ -24,7 +24,7 @@ Where the paper is silent, this was chosen:
 * Condition: a patch embedding of its own for c, added to PixArt's, which is the same as
   4 more channels of one embedding; begins at zero. Besides, a gain for each channel, at
   zero in the beginning, adds the noise that there would be if c were clean: with a gain
-  of one the network says what is to be added to c.
+  of one the network predicts what is to be added to c.
 * Attention: `upframe.systems.liftvsr.temporal_attention`. As wide as PixArt, its heads,
   a feed-forward network of twice its width. Together with the cache this gives 1.06
   billion parameters in all; the paper's plot has about 1.0.
@@ -63,7 +63,6 @@ from torch import Tensor, nn
 from upframe.errors import MissingExtraError, UsageError
 from upframe.nn.images import colour_fixes, require_clip, require_finite, upsample
 from upframe.nn.noise import frame_noise
-from upframe.nn.tiles import blend, view
 from upframe.planning.tiles import TileGrid, plan_tiles
 from upframe.systems.diffusion.components import (
     check_files,
@@ -87,6 +86,7 @@ from upframe.systems.liftvsr.files import (
     read_config,
     write_config,
 )
+from upframe.systems.liftvsr.tiled import predict_tiles
 from upframe.systems.liftvsr.transformer import Cache, LiftTransformer
 
 try:
@@ -232,8 +232,15 @@ class LiftVSR(nn.Module):
         written = cache
         for time in times:
             given = torch.full((len(z),), time, device=z.device)
-            predicted, written = self._predict(
-                grid, z, condition, given, cache, remember=time == times[-1]
+            predicted, written = predict_tiles(
+                self.transformer,
+                self.prompt,
+                grid,
+                z,
+                condition,
+                given,
+                cache,
+                remember=time == times[-1],
             )
             require_finite(predicted, "The predicted noise")
             z = schedule.step(predicted, time, z, return_dict=False)[0]
@@ -251,33 +258,6 @@ class LiftVSR(nn.Module):
         whole = self.decoder.spatial * patch
         latents = (-(-side // whole) * patch for side in (height, width))
         return int(self.tiles(*latents).area // patch**2)
-
-    def _predict(
-        self,
-        grid: TileGrid,
-        z: Tensor,
-        condition: Tensor,
-        given: Tensor,
-        cache: Cache,
-        *,
-        remember: bool,
-    ) -> tuple[Tensor, Cache]:
-        """The noise in all tiles, blended, and their caches one after the other."""
-        held = zip(*(tokens.chunk(len(grid), dim=1) for tokens in cache), strict=True)
-        caches: list[Cache] = list(held) or [()] * len(grid)
-        parts, updated = [], []
-        for tile, own in zip(grid, caches, strict=True):
-            seen = (view(maps, tile) for maps in (z, condition))
-            predicted, new = self.transformer(
-                *seen, given, self.prompt, own, remember=remember
-            )
-            parts.append(predicted[:, :, : z.shape[2]].flatten(0, 1).float())
-            updated.append(new)
-        noise = torch.unflatten(blend(grid, parts), 0, z.shape[:2])
-        joined = tuple(
-            torch.cat(tokens, dim=1) for tokens in zip(*updated, strict=True)
-        )
-        return noise, joined if remember else cache
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents of images, the encoder's mean.

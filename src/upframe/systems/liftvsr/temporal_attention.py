@@ -1,7 +1,7 @@
 """Attention along time at each place, to tokens that were moved there first.
 
 After LiftVSR (Wang et al., arXiv 2506.08529): for a reference frame i and every frame
-j, a small network looks at queries of i and keys of j and says, for each head, from
+j, a small network takes queries of i and keys of j and predicts, for each head, from
 where the keys and values of j are to be taken::
 
     flow_ij = FlowNet([Q_i, K_j])        a vector for each token and head

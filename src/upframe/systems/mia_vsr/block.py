@@ -214,7 +214,7 @@ class Block(nn.Module):
         windows: Windows,
         keep_ratio: float | None,
     ) -> tuple[Tensor, Memory, Tensor]:
-        """Compute all tokens, then put the remembered ones in where the mask says so.
+        """Compute all tokens, then copy the remembered ones where the mask is 0.
 
         Args:
             x: (B, h, w, C) current frame.

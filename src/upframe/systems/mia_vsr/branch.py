@@ -148,10 +148,10 @@ class Branch(nn.Module):
 
         Returns:
             (B, C, h, w), what the branch is to remember, and which tokens each block
-            computed, as :meth:`Block.forward` tells.
+            computed, as :meth:`Block.forward` reports.
         """
         skips = self.skips(x)
-        if skips and visit is not None and self._stands_still(x, visit, keep_ratio):
+        if skips and visit is not None and self._is_static(x, visit, keep_ratio):
             return visit.out, visit, [x.new_zeros(x[:, 0].shape) for _ in visit.blocks]
         tokens = self.patch_embed.norm(x.permute(0, 2, 3, 1))
         past = self.patch_embed.norm(past.permute(0, 1, 3, 4, 2))
@@ -215,7 +215,7 @@ class Branch(nn.Module):
             and len(x) == 1
         )
 
-    def _stands_still(self, x: Tensor, visit: Visit, keep_ratio: float | None) -> bool:
+    def _is_static(self, x: Tensor, visit: Visit, keep_ratio: float | None) -> bool:
         """Whether the result is that of the last visit to the last bit.
 
         Where all blocks drop what has not changed, an unchanged frame passes through

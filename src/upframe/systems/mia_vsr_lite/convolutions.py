@@ -1,8 +1,8 @@
 """The convolutions of MIA-VSR lite as its steps compute them, in float or in int8.
 
-A :class:`Convolution` maps codes to codes. A :class:`Coding` says what codes mean: in
-float they are the values themselves; in int8 they are bytes, whole steps of a range. A
-step keeps tables of codes, so in int8 what it gathers, scatters and moves along is a
+A :class:`Convolution` maps codes to codes. A :class:`Coding` defines what codes mean:
+in float they are the values themselves; in int8 they are bytes, whole steps of a range.
+A step keeps tables of codes, so in int8 what it gathers, scatters and moves along is a
 quarter as large, and what was quantised once is not quantised again.
 """
 
@@ -67,7 +67,7 @@ class Convolutions(nn.Module):
     """All of a network but for the base, in float.
 
     Args:
-        network: its weights are copied; sums of them are made beforehand.
+        network: its weights are copied; sums of them are computed once.
     """
 
     def __init__(self, network: LiteNetwork) -> None:

@@ -107,7 +107,7 @@ class Group(nn.Module):
         memory: GroupMemory | None,
         remember: bool,
     ) -> tuple[Tensor, GroupMemory | None, Tensor | None]:
-        """Compute everything, then put what is remembered where the mask says so.
+        """Compute everything, then copy what is remembered where the mask is 0.
 
         Args:
             x: (B, C, h, w) current frame.

@@ -7,9 +7,9 @@ less than 2**15, and CPUs with and without VNNI instructions give the same sums.
 Sums, attention, the base and the search for motion stay in float. The state is kept in
 bytes, too: the hidden state as ``conv_last`` is given it, the detail as it gives it.
 
-Torch computes here, in float, what the exported graph computes in int8; the graph says
-so by QuantizeLinear and DequantizeLinear, which ONNX Runtime joins with what is between
-them.
+Torch computes here, in float, what the exported graph computes in int8; the graph
+expresses it by QuantizeLinear and DequantizeLinear, which ONNX Runtime joins with what
+is between them.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def quantised(convolutions: Convolutions, ranges: Mapping[str, Ranges]) -> Convo
     shared = {"last": hidden, "fuse_hidden": hidden}
     for name, (given, made) in ranges.items():
         conv = convolutions.get_submodule(name)
-        # frames are bright or dark as a whole, which weights of 7 bits tell badly
+        # frames are bright or dark as a whole, which weights of 7 bits represent badly
         if conv is convolutions.first:
             continue
         assert isinstance(conv, Convolution)

@@ -2,7 +2,7 @@
 
 A table is a map (1, C, h, w) as rows of pixels in reading order, (h * w, C), which is
 how channels-last maps lie in memory. Results are those of ``MIAVSRLite`` up to
-rounding; sums and products of weights alone are made beforehand. Numbers of channels
+rounding; sums and products of weights alone are computed once. Numbers of channels
 are given, not asked for: exported graphs would compute shapes over and over, and put
 maps in another order only for that.
 """

@@ -24,7 +24,7 @@ _PARTS = (ROUTING, PROMPT, "transformer/", "vae/")
 
 
 class OasisConfig(PinnedConfig):
-    """What ``oasis.json`` says beside the components."""
+    """The configuration in ``oasis.json``."""
 
     scale: int = Field(default=4, ge=1)
     """Output size over input size; divides the decoder's factor."""
@@ -37,7 +37,7 @@ class OasisConfig(PinnedConfig):
 
 
 def read_config(path: Path) -> OasisConfig:
-    """What the file says.
+    """The configuration of the file.
 
     Raises:
         WeightsError: it is missing, is not valid, or pins not all components.

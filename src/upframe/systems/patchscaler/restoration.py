@@ -1,8 +1,8 @@
 """PatchScaler's global restoration module and its loss.
 
-A small U-shaped network over the latent of the whole image, as in the paper's
-figure. It gives a coarse restored latent and says how far it can be trusted at each
-place. Its sizes are not published; it is plain residual blocks without normalisation.
+A small U-shaped network over the latent of the whole image, as in the paper's figure.
+It gives a coarse restored latent and a confidence for each place. Its sizes are not
+published; it is plain residual blocks without normalisation.
 """
 
 from __future__ import annotations

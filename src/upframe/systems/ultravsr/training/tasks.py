@@ -183,7 +183,7 @@ class UltraVSRTask(nn.Module):
         rank: of the LoRA in UNet and encoder; None to train all their weights.
         rts: whether temporal modules are trained; else they have no effect.
         spatial: whether anything else is trained; else all looks at single frames as it
-            did before, and what temporal modules bring can be told.
+            did before, and the gain of temporal modules can be measured.
         decoder: whether the decoder's own weights are trained, too.
         colours: correction of the shipped system's images; see `UltraVSR`.
         latent_weight: of the difference of latents.
@@ -240,7 +240,7 @@ class UltraVSRTask(nn.Module):
             _fill(self.network.get_submodule(part), state, what)
         self.network.requires_grad_(False)
         self.original = vae
-        """The encoder as it was; says what latents should become."""
+        """The encoder as it was; gives the target latents."""
         self.distillation: JointDistillation | None = None
         if content_weight or temporal_weight:
             self.distillation = JointDistillation(
