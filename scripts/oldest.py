@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 def oldest(extras: list[str]) -> list[str]:
-    """``name==version`` for each lower bound of the core and of some extras."""
+    """``name==version.*`` for each lower bound of the core and of some extras."""
     project = tomllib.loads(PROJECT.read_text())["project"]
     wanted = [*project["dependencies"]]
     for extra in extras:
@@ -27,7 +27,7 @@ def oldest(extras: list[str]) -> list[str]:
             pins |= dict(p.split("==") for p in oldest(inner[1].split(",")))
         else:
             name, version = requirement.split(">=")
-            pins[name] = version
+            pins[name] = f"{version}.*"
     return [f"{name}=={version}" for name, version in pins.items()]
 
 
