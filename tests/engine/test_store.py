@@ -83,6 +83,16 @@ def test_other_options_are_refused_and_named(tmp_path):
         assert not store.done
 
 
+def test_a_run_of_another_version_says_which_one_finishes_it(tmp_path):
+    with open_store(tmp_path / "o.mp4", {"upframe": "0.1.0", "chunking": 1}) as store:
+        finish_chunk(store, 0)
+    with pytest.raises(ResumeError) as caught:
+        open_store(tmp_path / "o.mp4", {"upframe": "0.2.0", "size": [8, 8]})
+    assert "begun by upframe 0.1.0, and this is 0.2.0" in caught.value.message
+    assert "pip install upframe==0.1.0" in caught.value.advice
+    assert "--fresh" in caught.value.advice
+
+
 def test_two_at_once_are_refused(tmp_path):
     with (
         open_store(tmp_path / "o.mp4"),

@@ -354,6 +354,15 @@ class Store:
                 self._clear()
                 return self._load(fingerprint, settings)
             before = old["fingerprint"]
+            if before.get("upframe") != wanted.get("upframe"):
+                version = before.get("upframe")
+                raise ResumeError(
+                    f"An unfinished run of {self._output} was begun by upframe "
+                    f"{version}, and this is {wanted.get('upframe')}; frames of two "
+                    "versions are not mixed.",
+                    f"Finish it with that version (pip install upframe=={version}), or "
+                    "add --fresh to start over.",
+                )
             keys = [
                 key
                 for key in sorted({*before, *wanted})
