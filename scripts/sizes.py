@@ -15,6 +15,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 FUNCTION, MODULE = 60, 400
 KNOWN = {
+    "upframe/engine/store.py": 401,
     "upframe/cli/calibrate.py:calibrate": 89,
     "upframe/cli/evaluate.py:evaluate": 120,
     "upframe/cli/upscale.py:upscale": 145,
@@ -26,18 +27,11 @@ KNOWN = {
     "upframe/media/mux.py": 420,
     "upframe/media/mux.py:join": 67,
     "upframe/media/recode.py:recode": 64,
-    "upframe/media/source.py:FileSource._look": 65,
     "upframe/media/verify.py:verify": 75,
-    "upframe/nn/resize.py:imresize": 70,
     "upframe/planning/plan.py:make_plan": 75,
     "upframe/planning/sizes.py:resolve_size": 65,
     "upframe/systems/liftvsr/model.py": 426,
-    "upframe/systems/liftvsr/transformer.py:LiftTransformer.forward": 62,
-    "upframe/systems/mia_vsr/branch.py:Branch.forward": 67,
-    "upframe/systems/mia_vsr_lite/stream.py:StreamStep.step": 63,
-    "upframe/systems/oasis/model.py": 402,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 69,
-    "upframe/systems/ultravsr/pretrained.py:from_pretrained": 63,
 }
 
 

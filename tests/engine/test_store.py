@@ -88,7 +88,7 @@ def test_a_run_of_another_version_says_which_one_finishes_it(tmp_path):
         finish_chunk(store, 0)
     with pytest.raises(ResumeError) as caught:
         open_store(tmp_path / "o.mp4", {"upframe": "0.2.0", "size": [8, 8]})
-    assert "begun by upframe 0.1.0, and this is 0.2.0" in caught.value.message
+    assert "upframe 0.1.0 began the unfinished run" in caught.value.message
     assert "pip install upframe==0.1.0" in caught.value.advice
     assert "--fresh" in caught.value.advice
 

@@ -354,14 +354,10 @@ class Store:
                 self._clear()
                 return self._load(fingerprint, settings)
             before = old["fingerprint"]
-            if before.get("upframe") != wanted.get("upframe"):
-                version = before.get("upframe")
+            if (begun := before.get("upframe")) != wanted.get("upframe"):
                 raise ResumeError(
-                    f"An unfinished run of {self._output} was begun by upframe "
-                    f"{version}, and this is {wanted.get('upframe')}; frames of two "
-                    "versions are not mixed.",
-                    f"Finish it with that version (pip install upframe=={version}), or "
-                    "add --fresh to start over.",
+                    f"upframe {begun} began the unfinished run of {self._output}.",
+                    f"Finish it (pip install upframe=={begun}), or add --fresh.",
                 )
             keys = [
                 key
