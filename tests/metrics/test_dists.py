@@ -19,7 +19,7 @@ from upframe.metrics.dists import DISTS, FILE, VGGStages
 from upframe.metrics.files import find_file
 
 rng = np.random.default_rng(7)
-PICTURE = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
+IMAGE = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +46,21 @@ def test_the_values_of_the_authors_package() -> None:
 
 def test_zero_symmetric_and_growing(network: VGGStages) -> None:
     metric = DISTS.of(network)
-    assert metric(PICTURE, PICTURE) == pytest.approx(0, abs=1e-5)
+    assert metric(IMAGE, IMAGE) == pytest.approx(0, abs=1e-5)
     little, much = (
-        np.clip(PICTURE + rng.normal(0, sigma, PICTURE.shape), 0, 255).astype(np.uint8)
+        np.clip(IMAGE + rng.normal(0, sigma, IMAGE.shape), 0, 255).astype(np.uint8)
         for sigma in (4, 60)
     )
-    assert 0 < metric(little, PICTURE) < metric(much, PICTURE) < 1
-    assert metric(PICTURE, much) == pytest.approx(metric(much, PICTURE), rel=1e-4)
+    assert 0 < metric(little, IMAGE) < metric(much, IMAGE) < 1
+    assert metric(IMAGE, much) == pytest.approx(metric(much, IMAGE), rel=1e-4)
 
 
 def test_the_border_does_not_count(network: VGGStages) -> None:
     metric = DISTS.of(network)
-    framed = PICTURE.copy()
+    framed = IMAGE.copy()
     framed[:4] = framed[-4:] = 0
-    assert metric(framed, PICTURE) > 0.001
-    assert metric(framed, PICTURE, crop=4) == pytest.approx(0, abs=1e-5)
+    assert metric(framed, IMAGE) > 0.001
+    assert metric(framed, IMAGE, crop=4) == pytest.approx(0, abs=1e-5)
 
 
 def test_maps_halve_like_vgg16(network: VGGStages) -> None:
@@ -85,9 +85,9 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
 def test_what_cannot_be_compared(network: VGGStages) -> None:
     metric = DISTS.of(network)
     with pytest.raises(ValueError, match="sizes differ"):
-        metric(PICTURE, PICTURE[1:])
+        metric(IMAGE, IMAGE[1:])
     with pytest.raises(ValueError, match="32x32"):
-        metric(PICTURE, PICTURE, crop=5)
+        metric(IMAGE, IMAGE, crop=5)
 
 
 def test_the_script_reads_arrays_and_nothing_else(tmp_path: Path) -> None:

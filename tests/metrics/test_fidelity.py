@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from upframe.metrics import luma, psnr, ssim
 
 rng = np.random.default_rng(3)
-PICTURE = rng.integers(0, 256, (24, 31, 3), dtype=np.uint8)
+IMAGE = rng.integers(0, 256, (24, 31, 3), dtype=np.uint8)
 
 
 def test_luma_range_is_studio() -> None:
@@ -57,22 +57,22 @@ def test_psnr_of_a_known_error() -> None:
 
 
 def test_equal_pictures() -> None:
-    assert psnr(PICTURE, PICTURE) == float("inf")
-    assert ssim(PICTURE, PICTURE) == pytest.approx(1)
+    assert psnr(IMAGE, IMAGE) == float("inf")
+    assert ssim(IMAGE, IMAGE) == pytest.approx(1)
 
 
 def test_crop_ignores_the_border() -> None:
-    spoiled = PICTURE.copy()
+    spoiled = IMAGE.copy()
     spoiled[:4] = 0
     spoiled[:, -4:] = 255
-    assert psnr(spoiled, PICTURE, crop=4) == float("inf")
-    assert ssim(spoiled, PICTURE, crop=4) == pytest.approx(1)
-    assert psnr(spoiled, PICTURE, crop=3) < 60
+    assert psnr(spoiled, IMAGE, crop=4) == float("inf")
+    assert ssim(spoiled, IMAGE, crop=4) == pytest.approx(1)
+    assert psnr(spoiled, IMAGE, crop=3) < 60
 
 
 def test_ssim_matches_its_definition_at_one_position() -> None:
     other = rng.integers(0, 256, (11, 11, 3), dtype=np.uint8)
-    patch = PICTURE[:11, :11]
+    patch = IMAGE[:11, :11]
     g = np.exp(-((np.arange(11) - 5.0) ** 2) / 4.5)
     w = np.outer(g, g) / g.sum() ** 2
     a, b = luma(patch), luma(other)
@@ -104,8 +104,8 @@ def test_more_noise_scores_lower(strength: int) -> None:
 def test_refuses_what_cannot_be_compared(metric: object) -> None:
     assert callable(metric)
     with pytest.raises(ValueError, match="sizes differ"):
-        metric(PICTURE, PICTURE[:-1])
+        metric(IMAGE, IMAGE[:-1])
     with pytest.raises(ValueError, match="leaves nothing"):
-        metric(PICTURE, PICTURE, crop=12)
+        metric(IMAGE, IMAGE, crop=12)
     with pytest.raises(ValueError, match="unknown channel"):
-        metric(PICTURE, PICTURE, channel="u")
+        metric(IMAGE, IMAGE, channel="u")

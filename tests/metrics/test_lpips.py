@@ -15,7 +15,7 @@ from upframe.errors import WeightsError
 from upframe.metrics.lpips import FILE, LPIPS, AlexLayers
 
 rng = np.random.default_rng(7)
-PICTURE = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
+IMAGE = rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +42,36 @@ def test_the_authors_example() -> None:
 
 def test_zero_symmetric_and_growing(network: AlexLayers) -> None:
     metric = LPIPS.of(network)
-    assert metric(PICTURE, PICTURE) == 0
+    assert metric(IMAGE, IMAGE) == 0
     steps = [
-        np.clip(PICTURE + rng.normal(0, sigma, PICTURE.shape), 0, 255).astype(np.uint8)
+        np.clip(IMAGE + rng.normal(0, sigma, IMAGE.shape), 0, 255).astype(np.uint8)
         for sigma in (4, 40)
     ]
-    little, much = (metric(step, PICTURE) for step in steps)
+    little, much = (metric(step, IMAGE) for step in steps)
     assert 0 < little < much
-    assert metric(PICTURE, steps[1]) == pytest.approx(much, rel=1e-5)
+    assert metric(IMAGE, steps[1]) == pytest.approx(much, rel=1e-5)
 
 
 def test_the_border_does_not_count(network: AlexLayers) -> None:
     metric = LPIPS.of(network)
-    framed = PICTURE.copy()
+    framed = IMAGE.copy()
     framed[:4] = framed[-4:] = 0
-    assert metric(framed, PICTURE) > 0
-    assert metric(framed, PICTURE, crop=4) == 0
+    assert metric(framed, IMAGE) > 0
+    assert metric(framed, IMAGE, crop=4) == 0
 
 
 def test_the_mean_over_crops_is_not_blind_to_a_phase(network: AlexLayers) -> None:
     metric = LPIPS.of(network)
-    other = np.clip(PICTURE + rng.normal(0, 20, PICTURE.shape), 0, 255).astype(np.uint8)
-    crops = [metric(other, PICTURE, crop=crop) for crop in (1, 2, 3, 4)]
+    other = np.clip(IMAGE + rng.normal(0, 20, IMAGE.shape), 0, 255).astype(np.uint8)
+    crops = [metric(other, IMAGE, crop=crop) for crop in (1, 2, 3, 4)]
     assert len(set(crops)) == 4
-    assert metric(other, PICTURE, crop=1, phases=2) == pytest.approx(
+    assert metric(other, IMAGE, crop=1, phases=2) == pytest.approx(
         np.mean([crops[0], crops[2]])
     )
-    assert metric(other, PICTURE, crop=1, phases=4) == pytest.approx(np.mean(crops))
-    assert metric(PICTURE, PICTURE, phases=4) == 0
+    assert metric(other, IMAGE, crop=1, phases=4) == pytest.approx(np.mean(crops))
+    assert metric(IMAGE, IMAGE, phases=4) == 0
     with pytest.raises(ValueError, match="phases must be 1 to 4"):
-        metric(other, PICTURE, phases=0)
+        metric(other, IMAGE, phases=0)
 
 
 def test_layers_see_what_alexnet_sees(network: AlexLayers) -> None:
@@ -90,9 +90,9 @@ def test_layers_see_what_alexnet_sees(network: AlexLayers) -> None:
 
 def test_a_file_by_path(tmp_path: Path, network: AlexLayers) -> None:
     save_file(network.state_dict(), tmp_path / FILE)
-    other = 255 - PICTURE
-    want = LPIPS.of(network)(other, PICTURE)
-    assert LPIPS(tmp_path)(other, PICTURE) == pytest.approx(want)
+    other = 255 - IMAGE
+    want = LPIPS.of(network)(other, IMAGE)
+    assert LPIPS(tmp_path)(other, IMAGE) == pytest.approx(want)
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / FILE)
     with pytest.raises(WeightsError, match="does not hold the weights of LPIPS"):
         LPIPS(tmp_path)
@@ -101,8 +101,8 @@ def test_a_file_by_path(tmp_path: Path, network: AlexLayers) -> None:
 def test_what_cannot_be_compared(network: AlexLayers) -> None:
     metric = LPIPS.of(network)
     with pytest.raises(ValueError, match="sizes differ"):
-        metric(PICTURE, PICTURE[1:])
+        metric(IMAGE, IMAGE[1:])
     with pytest.raises(ValueError, match="32x32"):
-        metric(PICTURE, PICTURE, crop=5)
+        metric(IMAGE, IMAGE, crop=5)
     with pytest.raises(ValueError, match="uint8"):
-        metric(PICTURE / 255, PICTURE / 255)
+        metric(IMAGE / 255, IMAGE / 255)

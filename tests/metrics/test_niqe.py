@@ -15,11 +15,11 @@ from upframe.metrics.niqe import FILE, NIQE
 from upframe.nn.resize import imresize
 
 RECORDED = 6.8420
-"""Of the generated picture, by the same independent computation."""
+"""Of the generated image, by the same independent computation."""
 
 
 def _picture(height: int = 210, width: int = 300) -> np.ndarray:
-    """Noise of several sizes, as natural pictures have it."""
+    """Noise of several sizes, as natural images have it."""
     rng = np.random.default_rng(11)
     out = np.zeros((height, width, 3))
     for step in (1, 2, 4, 8, 16, 32):
@@ -62,11 +62,11 @@ def test_photographs_look_more_natural_than_their_enlargements(
 ) -> None:
     # computed with SciPy's convolve and gamma from the formulas, on rounded Y
     path = reference(f"data/sisr/Set5/{name}.png")
-    picture = crop_to_multiple(np.asarray(Image.open(path).convert("RGB")), 4)
+    image = crop_to_multiple(np.asarray(Image.open(path).convert("RGB")), 4)
     metric = NIQE(reference("weights/metrics"))
-    value = metric(picture, crop=4)
+    value = metric(image, crop=4)
     assert value == pytest.approx(want, abs=1e-3)
-    enlarged = to_uint8(imresize(bicubic_down(picture, 4) / 255, 4))
+    enlarged = to_uint8(imresize(bicubic_down(image, 4) / 255, 4))
     assert metric(enlarged, crop=4) > value + 2
 
 
@@ -74,18 +74,18 @@ def test_mirrored_pictures_score_alike(model: Path) -> None:
     # whole blocks, so that the same pixels are seen; products with neighbours wrap
     # around the block and change sides, which moves a pixel column at most
     metric = NIQE(model)
-    picture = _picture(192, 288)
-    assert metric(picture[:, ::-1]) == pytest.approx(metric(picture), rel=0.02)
+    image = _picture(192, 288)
+    assert metric(image[:, ::-1]) == pytest.approx(metric(image), rel=0.02)
 
 
 def test_what_lies_outside_whole_blocks_does_not_matter(model: Path) -> None:
     metric = NIQE(model)
-    picture = _picture()
-    changed = picture.copy()
+    image = _picture()
+    changed = image.copy()
     changed[4 + 192 :] = 0
     changed[:, :4] = 255
-    assert metric(changed, crop=4) == metric(picture, crop=4)
-    assert metric(changed) != metric(picture)
+    assert metric(changed, crop=4) == metric(image, crop=4)
+    assert metric(changed) != metric(image)
 
 
 def test_too_small_or_too_flat(model: Path) -> None:

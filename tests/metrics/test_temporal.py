@@ -9,13 +9,13 @@ from textures import texture
 from upframe.metrics.flow import farneback
 from upframe.metrics.temporal import flow_difference, tof, visible, warping_error
 
-PICTURE = texture(110, 140)
+IMAGE = texture(110, 140)
 
 
 def _pan(step: float, jitter: tuple[int, int] = (0, 0)) -> list[np.ndarray]:
     """Two frames of a camera that moves right by whole pixels."""
     top, left = 4 + jitter[1], int(4 + step) + jitter[0]
-    return [PICTURE[4:100, 4:124], PICTURE[top : top + 96, left : left + 120]]
+    return [IMAGE[4:100, 4:124], IMAGE[top : top + 96, left : left + 120]]
 
 
 def test_tof_is_zero_for_equal_clips_and_grows_with_jitter() -> None:

@@ -1,4 +1,4 @@
-"""Pictures whose motion can be found."""
+"""Images whose motion can be found."""
 
 from __future__ import annotations
 
