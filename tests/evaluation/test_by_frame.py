@@ -142,6 +142,6 @@ def test_frame_100_scores_as_frame_5(model: str) -> None:
         by_frame=LATE + 4,  # the last frames of a clip are compressed otherwise
     )
     drifts = {name: _drift(values) for name, values in report.by_frame.items()}
-    assert drifts["psnr"] > -0.2
+    assert drifts["psnr"] > -0.3
     assert drifts["checkerboard"] < 1
     assert drifts["false_texture"] < 1
