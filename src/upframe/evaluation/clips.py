@@ -36,7 +36,7 @@ def find_clips(
     """
     if not rules.has_truth:
         return open_footage(data)
-    if rules.layout == "pictures":
+    if rules.layout == "images":
         kind: Layout = "lmdb" if is_lmdb(data) else "pictures"
         return open_dataset(data, kind, low=low, meta=meta)
     layout = find_layout(data)

@@ -23,7 +23,7 @@ class Protocol:
     name: str
     source: str
     """Where the rules are from, and which published numbers they reproduce."""
-    layout: Literal["pictures", "clips"] = "clips"
+    layout: Literal["images", "clips"] = "clips"
     """The data folder holds images, each scored by itself, or ``gt`` and ``lq``."""
     channel: Literal["y", "rgb"] = "y"
     """``y``: BT.601 studio range, not rounded; ``rgb``: all three together."""
@@ -59,7 +59,7 @@ class Protocol:
             return f"{self.name}: real input, x{scale}, no ground truth to compare with"
         channel = "Y of BT.601 (16..235)" if self.channel == "y" else "RGB"
         mean = {
-            "pictures": "mean over images",
+            "images": "mean over images",
             "clips": "mean over frames of a clip, then over clips",
         }[self.layout]
         if self.frames == "middle":
@@ -82,7 +82,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "sisr",
                 "Set5, Set14, BSD100, Urban100, Manga109 as in EDSR and all after it; "
                 "DITN_Real x4 has 32.10 dB on Set5, MATLAB's bicubic 28.42",
-                layout="pictures",
+                layout="images",
                 crop="scale",
             ),
             Protocol(
