@@ -15,21 +15,12 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 FUNCTION, MODULE = 60, 400
 KNOWN = {
-    "upframe/engine/store.py": 401,
-    "upframe/cli/calibrate.py:calibrate": 89,
-    "upframe/cli/evaluate.py:evaluate": 120,
-    "upframe/cli/upscale.py:upscale": 145,
-    "upframe/engine/files.py:upscale": 103,
-    "upframe/evaluation/calibration.py:calibrate": 84,
-    "upframe/evaluation/evaluate.py:evaluate": 155,
     "upframe/evaluation/scoring.py:Scoring.__init__": 72,
     "upframe/export/onnx.py:export_image_model": 65,
     "upframe/media/mux.py": 420,
     "upframe/media/mux.py:join": 67,
     "upframe/media/recode.py:recode": 64,
     "upframe/media/verify.py:verify": 75,
-    "upframe/planning/plan.py:make_plan": 75,
-    "upframe/planning/sizes.py:resolve_size": 65,
     "upframe/systems/liftvsr/model.py": 426,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 69,
 }

@@ -5,7 +5,8 @@
     UpframeError                 anything upframe raises on purpose; exit code 1
     ├── UsageError               arguments that cannot be meant; exit code 2
     ├── InputError               the input is missing, empty, damaged or no video
-    ├── OutputError              the output cannot be written, or exists already
+    ├── OutputError              the output cannot be written
+    │   ├── OutputExistsError    the output exists already and may not be replaced
     │   └── VerificationError    what was written is not what was promised
     ├── ResumeError              an unfinished run exists that does not fit this one
     ├── WeightsError             a model file is missing, damaged or unknown
@@ -15,6 +16,8 @@
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class UpframeError(Exception):
@@ -32,6 +35,16 @@ class UpframeError(Exception):
         self.message = message
         self.advice = advice
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the ``error`` event of ``--json``."""
+        return {
+            "event": "error",
+            "error": type(self).__name__,
+            "message": self.message,
+            "advice": self.advice,
+            "exit_code": self.exit_code,
+        }
+
 
 class UsageError(UpframeError):
     """Arguments contradict each other or name something that does not exist."""
@@ -47,6 +60,20 @@ class OutputError(UpframeError):
     """The output cannot be written, or exists and may not be replaced."""
 
 
+class OutputExistsError(OutputError):
+    """The output exists already and may not be replaced.
+
+    Args:
+        path: the file or folder.
+        message: as for all.
+        advice: as for all.
+    """
+
+    def __init__(self, path: str, message: str, advice: str = "") -> None:
+        super().__init__(message, advice)
+        self.path = path
+
+
 class VerificationError(OutputError):
     """The written file does not hold the frames and timestamps it should."""
 
@@ -60,7 +87,7 @@ class WeightsError(UpframeError):
 
 
 class RuntimeFailure(UpframeError):  # noqa: N818 - the name says which side failed
-    """A network could not be run or gave a result that is no picture."""
+    """A network could not be run or gave a result that is no image."""
 
 
 class MissingExtraError(UpframeError):

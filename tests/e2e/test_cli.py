@@ -100,6 +100,60 @@ def test_never_and_overwrite(cli, clip, tmp_path):
     assert describe(target).numbers == [0, 1, 2]
 
 
+def test_never_without_a_name_skips_the_default_output(cli, clip, tmp_path):
+    path = clip("holiday.mp4", frames=3)
+    assert cli(path, *QUICK).code == 0
+    (name,) = leftovers(tmp_path, path)
+    (tmp_path / name).write_text("old")
+    ran = cli(path, *QUICK, "-n")
+    assert ran.code == 0
+    assert f"{name} exists already; skipped" in ran.err
+    assert (tmp_path / name).read_text() == "old"
+    ran = cli(path, *QUICK, "-n", "--json")
+    assert ran.events == [{"event": "skipped", "output": str(tmp_path / name)}]
+    assert cli(path, *QUICK).code == 1
+
+
+def test_an_output_in_the_place_of_an_input_is_refused_before_any_work(
+    cli, clip, tmp_path
+):
+    # what people who know ffmpeg type first
+    path, target = clip("a.mp4", frames=3), tmp_path / "out.mp4"
+    ran = cli(path, target, *QUICK)
+    assert ran.code == 2
+    assert f"upframe {path} -o {target}" in ran.err
+    assert leftovers(tmp_path, path) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "name", "code"),
+    [
+        (("--threads", "0"), "UsageError", 2),
+        (("--no-such-option",), "UsageError", 2),
+        ((), "InputError", 1),
+    ],
+)
+def test_json_has_an_event_for_errors(cli, tmp_path, extra, name, code):
+    (tmp_path / "in.mp4").write_text("no video")
+    ran = cli(tmp_path / "in.mp4", "-o", tmp_path / "out.mp4", *extra, "--json")
+    assert ran.code == code
+    (event,) = ran.events
+    assert (event["event"], event["error"], event["exit_code"]) == ("error", name, code)
+    assert event["message"]
+    assert event["advice"]
+    assert event["message"] in ran.err
+
+
+def test_json_names_the_input_that_failed(cli, clip, tmp_path):
+    good, bad = clip("good.mp4", frames=3), tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    ran = cli(bad, good, "-o", tmp_path / "out", *QUICK, "--json")
+    assert ran.code == 3
+    events = [(e["event"], e.get("input")) for e in ran.events]
+    assert events[0] == ("error", str(bad))
+    assert events[-1][0] == "done"
+
+
 def test_default_output_is_beside_the_input(cli, clip, tmp_path):
     path = clip("holiday.mp4", frames=3)
     ran = cli(path, *QUICK, "--json")

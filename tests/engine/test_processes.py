@@ -58,9 +58,8 @@ def surveyed(movie, target, **more):
     """A job with its store and tasks, as another process would get them."""
     job = job_of(movie, target, **more)
     store = job.open_store()
-    job = job.adopt(store.settings)
     chunker = SceneChunker(job.plan.chunk_length, job.plan.context)
-    tasks = survey_tasks(job, chunker, run_spec(job, store.settings, 1), ())
+    tasks = survey_tasks(job, chunker, run_spec(job, 1), ())
     tasks = [ChunkTask.from_json(task.to_json()) for task in tasks]
     assert len(tasks) >= FRAMES / CHUNK
     assert max(len(task.to_json()) for task in tasks) < 6000

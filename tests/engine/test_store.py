@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from upframe.engine.store import ChunkRecord, Store, sha256_of
+from upframe.engine.fingerprints import sha256_of
+from upframe.engine.store import ChunkRecord, Store
+from upframe.engine.unfinished import Unfinished, peek
 from upframe.errors import OutputError, ResumeError
+from upframe.runtimes.choice import Fallback
 
 PRINT = {"input": 1, "crf": 16}
 
@@ -19,7 +23,7 @@ def open_store(output: Path, fingerprint=PRINT, settings=None, *, fresh=False):
     return contextlib.closing(store)
 
 
-def finish_chunk(store: Store, number: int, state=None) -> ChunkRecord:
+def finish_chunk(store: Store, number: int, state=None, **more) -> ChunkRecord:
     path = store.folder / f"chunk-{number:06d}.mkv"
     path.write_bytes(bytes([number]) * 10)
     done = ChunkRecord(
@@ -31,6 +35,7 @@ def finish_chunk(store: Store, number: int, state=None) -> ChunkRecord:
         sha256=sha256_of(path),
         pts=tuple(range(number * 5, number * 5 + 5)),
         last_duration=1,
+        **more,
     )
     store.record(done, state)
     return done
@@ -39,10 +44,68 @@ def finish_chunk(store: Store, number: int, state=None) -> ChunkRecord:
 def test_finished_chunks_and_settings_come_back(tmp_path):
     with open_store(tmp_path / "o.mp4") as store:
         chunks = [finish_chunk(store, k) for k in range(3)]
-    with open_store(tmp_path / "o.mp4", settings={"n": 2}) as store:
+    with open_store(tmp_path / "o.mp4") as store:
         assert [store.done[k] for k in range(3)] == chunks
         assert store.resumed == 15
-        assert store.settings == {"n": 1}
+
+
+def test_an_unfinished_run_can_be_looked_at_before_the_plan_is_made(tmp_path):
+    output = tmp_path / "o.mp4"
+    settings = {"chunk_length": 48, "tile": [64, 32]}
+    assert peek(output, PRINT) is None
+    fallback = Fallback("precision", "fp16", "fp32", "NaN.", 7)
+    with open_store(output, settings=settings) as store:
+        finish_chunk(store, 0)
+        finish_chunk(store, 1, fallbacks=(fallback.to_json(),))
+        before = sorted(store.folder.iterdir())
+    assert peek(output, PRINT) == Unfinished(48, (64, 32), (fallback,))
+    assert peek(output, {"input": 2}) is None
+    assert sorted(store.folder.iterdir()) == before
+    with pytest.raises(ResumeError, match=r"other chunks or tiles.*--fresh"):
+        open_store(output, settings={"chunk_length": 24, "tile": [64, 32]})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"fingerprint": 1}', '{"fingerprint": {}, "settings": 3}']
+)
+def test_a_damaged_plan_is_no_unfinished_run(tmp_path, text):
+    with open_store(tmp_path / "o.mp4") as store:
+        finish_chunk(store, 0)
+        (store.folder / "plan.json").write_text(text)
+    assert peek(tmp_path / "o.mp4", PRINT) is None
+
+
+def test_a_journal_of_version_0_1_is_read(tmp_path):
+    """Its lines have neither fallbacks nor, where nothing was carried, a state."""
+    with open_store(tmp_path / "o.mp4") as store:
+        done = finish_chunk(store, 0)
+        log = store.folder / "journal.jsonl"
+        values = json.loads(log.read_text())
+        assert "fallbacks" not in values
+        del values["state"]
+        log.write_text(json.dumps(values) + "\n")
+    with open_store(tmp_path / "o.mp4") as store:
+        assert store.done == {0: done}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (
+            {"input": {"bytes": 1}},
+            {"input": {"bytes": 2}},
+            r"the input changed\. Add --f",
+        ),
+        ({"weights": "a"}, {"weights": "b"}, r"the weights changed\. Add --fresh"),
+        ({"crf": 1}, {"crf": 2}, r"crf was 1, now 2\. Repeat that command"),
+    ],
+)
+def test_advice_on_another_run_can_be_followed(tmp_path, before, after, words):
+    with open_store(tmp_path / "o.mp4", before) as store:
+        finish_chunk(store, 0)
+    with pytest.raises(ResumeError, match=words) as caught:
+        open_store(tmp_path / "o.mp4", after)
+    assert "{" not in caught.value.message
 
 
 def test_a_run_without_a_finished_chunk_leaves_nothing(tmp_path):

@@ -14,7 +14,6 @@ import pytest
 from upframe.cli.main import main
 from upframe.errors import RuntimeFailure, UsageError
 from upframe.evaluation.bench import (
-    Setting,
     bench,
     moving_texture,
     peak_of_process,
@@ -28,7 +27,7 @@ KEYS = {
     "model", "runtime", "device", "threads", "input", "params_m", "gflops_per_frame",
     "ms_per_frame", "peak_rss_mb", "precision",
 }  # fmt: skip
-SMALL = Setting(width=32, height=24, frames=2, threads=1)
+SMALL = {"size": (32, 24), "frames": 2, "threads": 1}
 
 
 class Late:
@@ -119,7 +118,7 @@ def test_a_process_that_fails_says_why() -> None:
 def test_costs_of_models() -> None:
     lines: list[str] = []
     bicubic, network = bench(
-        ["bicubic", "ditn-s"], SMALL, rounds=1, progress=lines.append
+        ["bicubic", "ditn-s"], **SMALL, rounds=1, progress=lines.append
     )
     assert (bicubic.model, bicubic.runtime) == ("bicubic", "resampling")
     assert bicubic.gflops_per_frame is None
@@ -136,11 +135,11 @@ def test_costs_of_models() -> None:
 
 def test_what_cannot_be_measured() -> None:
     with pytest.raises(UsageError, match="rounds"):
-        bench(["bicubic"], SMALL, rounds=0)
+        bench(["bicubic"], **SMALL, rounds=0)
     with pytest.raises(UsageError, match="frames"):
-        Setting(frames=0)
+        bench(["bicubic"], frames=0)
     with pytest.raises(UsageError, match="no model"):
-        bench(["nothing"], SMALL)
+        bench(["nothing"], **SMALL)
 
 
 def test_masked_models_at_each_keep_ratio(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_masked_models_at_each_keep_ratio(tmp_path: Path) -> None:
 
     file = tmp_path / "masked.pth"
     torch.save(lite().state_dict(), file)
-    costs = bench([str(file), "bicubic"], SMALL, keep_ratios=[1.0, 0.1], rounds=1)
+    costs = bench([str(file), "bicubic"], **SMALL, keep_ratio=[1.0, 0.1], rounds=1)
     assert [cost.keep_ratio for cost in costs] == [1.0, 0.1, None]
     assert [cost.to_dict().get("keep_ratio") for cost in costs] == [1.0, 0.1, None]
     assert set(costs[2].to_dict()) == KEYS
@@ -158,7 +157,7 @@ def test_masked_models_at_each_keep_ratio(tmp_path: Path) -> None:
 
 def test_keep_ratios_need_a_masked_model() -> None:
     with pytest.raises(UsageError, match="keep ratio"):
-        bench(["bicubic"], SMALL, keep_ratios=[0.5])
+        bench(["bicubic"], **SMALL, keep_ratio=[0.5])
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -199,7 +198,7 @@ def test_usage_errors_exit_with_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(monkeypatch, "--size", "large") == 2
-    assert "picture size" in capsys.readouterr().err
+    assert "frame size" in capsys.readouterr().err
     assert _run(monkeypatch, "--model", "none") == 2
 
 

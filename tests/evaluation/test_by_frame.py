@@ -98,7 +98,7 @@ def test_compression_sees_the_longer_clip(data: Path) -> None:
 def test_it_needs_clips(data: Path) -> None:
     with pytest.raises(UsageError, match="scores single frames"):
         evaluate(model="bicubic", data=data, protocol="vimeo90k", by_frame=5)
-    with pytest.raises(UsageError, match="by_frame must be at least 1"):
+    with pytest.raises(UsageError, match="by_frame=0 is too small"):
         evaluate(model="bicubic", data=data, protocol="vid4", by_frame=0)
 
 

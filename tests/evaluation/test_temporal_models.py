@@ -29,7 +29,8 @@ CARD = ModelCard(
 class Late:
     """Bicubic that answers some frames late; ``delay`` None answers at the end."""
 
-    name, device = "late", "cpu"
+    name, device, precision = "late", "cpu", "fp32"
+    fallbacks = ()
 
     def __init__(self, delay: int | None, lost: int = 0) -> None:
         self.card, self.delay, self.lost = CARD, delay, lost

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from upframe.errors import UsageError
 from upframe.planning.memory import choose_queue, choose_tile, parse_size
-from upframe.planning.plan import Source, make_plan
+from upframe.planning.plan import Computer, Kept, Source, make_plan
 from upframe.planning.sizes import resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.weights.card import ModelCard
@@ -114,11 +114,75 @@ def test_less_memory_means_more_tiles_and_never_less_work():
 def test_a_measured_speed_and_cores_shorten_the_time():
     source = Source(180, 144, 100)
     target = resolve_size(180, 144, Fraction(1), 4)
-    slow = make_plan(source, card(), target, budget_bytes=GIB, gflops=10.0)
-    fast = make_plan(source, card(), target, budget_bytes=GIB, gflops=1000.0, cores=4)
-    assert slow.seconds is not None
-    assert fast.seconds is not None
+    rough = make_plan(source, card(), target, budget_bytes=GIB)
+    slow = make_plan(
+        source,
+        card(),
+        target,
+        budget_bytes=GIB,
+        computer=Computer(seconds_per_megapixel=30.0),
+    )
+    fast = make_plan(
+        source,
+        card(),
+        target,
+        budget_bytes=GIB,
+        computer=Computer(cores=4, threads=4, seconds_per_megapixel=1.0),
+    )
     assert fast.seconds < slow.seconds / 4
+    assert (rough.cost.measured, slow.cost.measured) == (False, True)
+    assert "rough" in rough.describe()
+    assert "measured here" in fast.describe()
+    assert slow.cost.network == pytest.approx(30 * 180 * 144 / 1e6)
+
+
+def test_the_plan_says_where_and_how_the_network_runs():
+    source = Source(180, 144, 100)
+    target = resolve_size(180, 144, Fraction(1), 4)
+    computer = Computer("torch", "cuda:0", "fp16", cores=8, threads=3)
+    plan = make_plan(source, card(), target, budget_bytes=GIB, computer=computer)
+    assert (plan.runtime, plan.device, plan.precision) == ("torch", "cuda:0", "fp16")
+    assert "torch on cuda:0, 3 threads" in plan.describe()
+
+
+@given(st.integers(1, 3000), st.integers(1, 300))
+def test_chunk_lengths_that_are_named_are_kept_to_whole_segments(frames, segment):
+    source = Source(180, 144, 100)
+    target = resolve_size(180, 144, Fraction(1), 4)
+    model = card(segment=segment)
+    plan = make_plan(source, model, target, budget_bytes=GIB, chunk_frames=frames)
+    assert frames <= plan.chunk_length < frames + segment
+    assert plan.chunk_length % segment == 0
+
+
+def test_a_measurement_changes_the_time_and_nothing_else():
+    """Chunks decide pixels at their borders: the same command, the same chunks."""
+    source = Source(640, 360, 5000)
+    target = resolve_size(640, 360, Fraction(1), 4)
+    plans = [
+        make_plan(
+            source,
+            card(context=8, lookahead=1),
+            target,
+            budget_bytes=4 * GIB,
+            computer=Computer(cores=2, threads=2, seconds_per_megapixel=speed),
+        )
+        for speed in (None, 0.01, 100.0)
+    ]
+    assert len({plan.chunk_length for plan in plans}) == 1
+    assert len({plan.tiles for plan in plans}) == 1
+    assert len({plan.seconds for plan in plans}) == 3
+
+
+def test_a_resumed_run_keeps_chunks_and_tiles_whatever_memory_is_free_now():
+    source = Source(1280, 720, 5000)
+    target = resolve_size(1280, 720, Fraction(1), 4)
+    first = make_plan(source, card(), target, budget_bytes=2 * GIB, chunk_frames=37)
+    assert not first.tiles.single
+    kept = Kept(37, first.tiles.tile_width, first.tiles.tile_height)
+    again = make_plan(source, card(), target, budget_bytes=16 * GIB, kept=kept)
+    assert again.chunk_length == 37
+    assert again.tiles == first.tiles
 
 
 def test_a_plan_is_json_and_text():
@@ -141,7 +205,7 @@ def test_describe_names_the_length_where_it_is_known():
     target = resolve_size(180, 144, Fraction(1), 4)
     text = make_plan(source, card(), target, budget_bytes=GIB).describe()
     assert "50000 frames" in text
-    assert "whole picture" in text
+    assert "whole frame" in text
     assert " h " in text
     assert "warning" not in text
 

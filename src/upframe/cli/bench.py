@@ -8,48 +8,27 @@ from typing import Annotated
 import typer
 
 from upframe.cli import console
-from upframe.evaluation.bench import ROUNDS, Cost, Setting
-from upframe.evaluation.bench import bench as run
-from upframe.planning.sizes import parse_wh
+from upframe.cli.options import with_options
+from upframe.evaluation.bench import Cost, run_bench
+from upframe.evaluation.options import BenchOptions
 from upframe.weights.index import list_models
 
 
+@with_options(BenchOptions)
 def bench(
     model: Annotated[
         list[str] | None,
         typer.Option(help="Model, preset or weight file; repeatable. Default: all."),
     ] = None,
-    size: Annotated[
-        str, typer.Option(metavar="WxH", help="Size of the input.")
-    ] = "180x144",
-    frames: Annotated[int, typer.Option(min=1, help="Frames in each round.")] = 10,
-    rounds: Annotated[
-        int, typer.Option(min=1, help="Rounds; their median counts.")
-    ] = ROUNDS,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda[:N].")] = "auto",
-    runtime: Annotated[str, typer.Option(help="auto, onnx or torch.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, fp32, fp16, bf16 or int8.")
-    ] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Default: all cores.")
-    ] = None,
-    keep_ratio: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="R", help="Share that masked models compute, 0 to 1; repeatable."
-        ),
-    ] = None,
+    *,
+    options: BenchOptions,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Measure time and memory of models against each other."""
-    width, height = parse_wh(size)
-    costs = run(
+    costs = run_bench(
         model or [card.name for card in list_models()],
-        Setting(width, height, frames, threads, runtime, device, precision),
-        keep_ratios=keep_ratio or (),
-        rounds=rounds,
-        progress=None if as_json else console.say,
+        options,
+        None if as_json else console.say,
     )
     if as_json:
         print(json.dumps([cost.to_dict() for cost in costs], indent=2))

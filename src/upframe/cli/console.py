@@ -21,6 +21,11 @@ def complain(error: UpframeError) -> None:
     say(f"upframe: {error}".replace("\n", " "))
 
 
+def emit_error(error: UpframeError, **more: str) -> None:
+    """An error as a JSON line on stdout."""
+    emit({**error.to_dict(), **more})
+
+
 def emit(event: dict[str, Any]) -> None:
     """One JSON line on stdout."""
     print(json.dumps(event), flush=True)

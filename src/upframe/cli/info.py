@@ -28,10 +28,9 @@ def probe(
     input: Annotated[str, typer.Argument(metavar="IN", help="A video file.")],
     as_json: _Json = False,
 ) -> None:
-    """Tell what a video file holds."""
+    """Show what a video file holds."""
     path = Path(input)
-    pictures = is_image_collection(path)
-    info = probe_images(path) if pictures else probe_file(path)
+    info = probe_images(path) if is_image_collection(path) else probe_file(path)
     if as_json:
         print(json.dumps(info.to_dict(), indent=2))
         return
@@ -48,7 +47,7 @@ def probe(
         if stream.index == video.index:
             continue
         extra = [stream.codec, stream.language or "", stream.title or ""]
-        kind = "cover picture" if stream.attached_picture else stream.type
+        kind = "cover image" if stream.attached_picture else stream.type
         print(f"  kept: stream {stream.index}, {kind} " + " ".join(filter(None, extra)))
 
 
@@ -88,7 +87,7 @@ def show_command(
 
 
 def doctor(as_json: _Json = False) -> None:
-    """Tell what this machine has, and what upframe will use."""
+    """Show what this machine has, and what upframe will use."""
     facts: dict[str, Any] = {
         "upframe": __version__,
         "python": platform.python_version(),

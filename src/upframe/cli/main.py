@@ -20,7 +20,7 @@ from upframe.cli.textures import textures
 from upframe.cli.train import train
 from upframe.cli.upscale import upscale
 from upframe.cli.verify import verify
-from upframe.errors import Interrupted, UpframeError
+from upframe.errors import Interrupted, UpframeError, UsageError
 
 app = typer.Typer(
     name="upframe",
@@ -88,34 +88,44 @@ def main() -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except UpframeError as exc:
-        console.complain(exc)
-        code = exc.exit_code
+        code = _fail(exc, arguments)
     except KeyboardInterrupt:
-        console.complain(Interrupted("Stopped."))
-        code = 130
+        code = _fail(Interrupted("Stopped."), arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except typer.Abort:
         code = 130
     except Exception as exc:
-        code = _explain(exc)
+        code = _explain(exc, arguments)
     if not sys.argv[1:]:
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _explain(exc: Exception) -> int:
-    """Say what an exception that is not ours means, without a traceback."""
+def _fail(error: UpframeError, arguments: list[str]) -> int:
+    """Report an error, and as an event where the output is a stream of events."""
+    if arguments[0] == "upscale" and "--json" in arguments:
+        console.emit_error(error)
+    console.complain(error)
+    return error.exit_code
+
+
+def _explain(exc: Exception, arguments: list[str]) -> int:
+    """Report an exception that is not ours, without a traceback."""
     if hasattr(exc, "format_message"):
         # Usage errors of the argument parser; it carries its own exit code.
         message = str(exc.format_message()).splitlines()[0].rstrip(". ")
-        console.say(f"upframe: {message}. See upframe --help")
-        return int(getattr(exc, "exit_code", 2))
+        error = UsageError(f"{message}.", "See upframe --help")
+        error.exit_code = int(getattr(exc, "exit_code", 2))
+        return _fail(error, arguments)
     if os.environ.get("UPFRAME_DEBUG"):
         raise exc
-    console.say(
-        f"upframe: unexpected {type(exc).__name__}: {exc}. This is a fault of upframe; "
-        "please report it with what UPFRAME_DEBUG=1 prints for the same command."
+    return _fail(
+        UpframeError(
+            f"unexpected {type(exc).__name__}: {exc}.",
+            "This is a fault of upframe; please report it with what UPFRAME_DEBUG=1 "
+            "prints for the same command.",
+        ),
+        arguments,
     )
-    return 1

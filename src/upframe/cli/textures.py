@@ -21,14 +21,14 @@ def textures(
     ],
     data: Annotated[
         list[Path],
-        typer.Option(help="Folder of good pictures; may be given several times."),
+        typer.Option(help="Folder of good images; may be given several times."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write (.safetensors).")
     ],
     capacity: Annotated[int, typer.Option(min=1, help="Textures to keep.")] = 128,
     most: Annotated[
-        int, typer.Option(min=1, help="Candidates of each picture, most textured.")
+        int, typer.Option(min=1, help="Candidates of each image, most textured.")
     ] = 16,
     whole: Annotated[
         bool,
@@ -36,7 +36,7 @@ def textures(
     ] = False,
     overwrite: Annotated[bool, typer.Option("-y", help="Overwrite.")] = False,
 ) -> None:
-    """Build a texture memory of PatchScaler from pictures."""
+    """Build a texture memory of PatchScaler from images."""
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists already.", "Use -y to overwrite it.")
     try:

@@ -1,4 +1,4 @@
-"""Where a result goes: a video, a folder or pattern of pictures, or a pipe."""
+"""Where a result goes: a video, a folder or pattern of images, or a pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from upframe.errors import OutputError, UsageError
+from upframe.errors import OutputExistsError, UsageError
 from upframe.media.formats import IMAGE_OUTPUTS, default_suffix
 from upframe.media.frames import SourceInfo
 from upframe.planning.sizes import TargetSize
@@ -22,16 +22,16 @@ class Destination:
     kind: str
     """``video``, ``images`` or ``pipe``."""
     suffix: str = ""
-    """Of the video or of each picture, lower case, with its dot."""
+    """Of the video or of each image, lower case, with its dot."""
     pattern: str = ""
-    """``%``-pattern of the names of pictures; empty keeps names or numbers them."""
+    """``%``-pattern of the names of images; empty keeps names or numbers them."""
 
     def check(self, source: Path | None, *, overwrite: bool) -> None:
         """Refuse an output that is the input, or that exists and may not go.
 
         Raises:
             UsageError: input and output are the same.
-            OutputError: the output exists, or is a folder that is not empty.
+            OutputExistsError: it exists, or is a folder that is not empty.
         """
         path = self.path
         if path is None or not path.exists():
@@ -43,10 +43,14 @@ class Destination:
         if overwrite:
             return
         if not path.is_dir():
-            raise OutputError(f"{path} exists already.", "Add -y to replace it.")
+            raise OutputExistsError(
+                str(path), f"{path} exists already.", "Add -y to replace it."
+            )
         if any(path.iterdir()):
-            raise OutputError(
-                f"The folder {path} is not empty.", "Add -y to write into it."
+            raise OutputExistsError(
+                str(path),
+                f"The folder {path} is not empty.",
+                "Add -y to write into it.",
             )
 
 
@@ -61,13 +65,13 @@ def destination(
 
     Args:
         source: the input file or folder; None is standard input.
-        wanted: a video file, a picture, a folder, a pattern, ``-``, or None.
+        wanted: a video file, an image, a folder, a pattern, ``-``, or None.
         info: what the input holds.
         target: size of the output.
         model_scale: factor of the model, for the default name.
 
     Raises:
-        UsageError: the name fits no output, or one picture is named for many.
+        UsageError: the name fits no output, or one image is named for many frames.
     """
     if wanted is None:
         assert source is not None
@@ -81,7 +85,7 @@ def destination(
         one = re.fullmatch(r"[^%]*%0?\d*d[^%]*", output.name)
         if one is None or suffix not in IMAGE_OUTPUTS:
             raise UsageError(
-                f"{wanted} is no pattern for pictures.", "For example: out/%06d.png."
+                f"{wanted} is no pattern for images.", "For example: out/%06d.png."
             )
         return Destination(output.parent, "images", suffix, output.stem)
     if text.endswith(("/", os.sep)) or output.is_dir() or not suffix:
@@ -90,7 +94,7 @@ def destination(
         return Destination(output, "video", suffix)
     if info.frames > 1:
         raise UsageError(
-            f"{wanted} is one picture, the input has {info.frames} frames.",
+            f"{wanted} is one image, the input has {info.frames} frames.",
             f"Name a folder, or a pattern such as %06d{suffix}.",
         )
     return Destination(output, "images", suffix)

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from upframe.engine.store import sha256_of
+from upframe.engine.fingerprints import sha256_of
 from upframe.errors import MissingExtraError, UsageError
 from upframe.weights.card import ModelCard
 from upframe.weights.index import PRESETS, find_card, list_models, weight_files
-
-CLIP_FRAMES = 20
-"""Frames, without their context, that a model of whole chunks holds at once."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Model:
     """SHA-256 of what decides the result; the name for models without weights."""
 
 
-def resolve_model(preset: str, model: str | None) -> Model:
+def resolve_model(preset: str, model: str | Path | None) -> Model:
     """The model that a preset, a name or a weight file means.
 
     Raises:
@@ -34,6 +31,7 @@ def resolve_model(preset: str, model: str | None) -> Model:
         WeightsError: the file is no model that upframe knows.
         MissingExtraError: a weight file needs torch and it is not installed.
     """
+    model = None if model is None else str(model)
     name = model or preset
     if model is not None and _is_path(model):
         return _from_file(Path(model))
@@ -54,27 +52,6 @@ def _is_path(name: str) -> bool:
         return True
     known = (*PRESETS, *(card.name for card in list_models()))
     return name not in known and path.is_dir()
-
-
-def longest_chunk(card: ModelCard, wanted: int) -> int:
-    """Frames in a chunk of a model.
-
-    Args:
-        card: of the model.
-        wanted: what suits the rest of the run.
-
-    Returns:
-        Few for models that hold all frames of a chunk at once; else so many that
-        context costs little.
-    """
-    if card.context and card.lookahead is None:
-        return CLIP_FRAMES
-    return whole_segments(card, max(wanted, 6 * card.context))
-
-
-def whole_segments(card: ModelCard, frames: int) -> int:
-    """The next number of frames that a model's segments fill."""
-    return -(-frames // card.segment) * card.segment
 
 
 def _from_file(path: Path) -> Model:

@@ -133,7 +133,7 @@ class Pipeline:
         Raises:
             UpframeError: the first error of any stage.
             KeyboardInterrupt: Ctrl-C; all threads have ended and the open chunk is
-                thrown away.
+                deleted.
         """
         started = time.monotonic()
         threads = [

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from upframe.engine.convert import Result
 from upframe.engine.driver import Done
+from upframe.engine.fingerprints import sha256_of
 from upframe.engine.resume import ResumePoint
-from upframe.engine.store import ChunkRecord, sha256_of
+from upframe.engine.store import ChunkRecord
 from upframe.errors import OutputError
 from upframe.media.encoder import Encoder, output_error
 from upframe.media.formats import VideoFormat
 from upframe.media.images import ImageEncoder
 from upframe.media.pipes import PipeEncoder
 from upframe.runtimes.base import State
+from upframe.runtimes.choice import Fallback
 
 
 class Sink(Protocol):
@@ -57,9 +59,12 @@ class _StoreSink:
     suffix = ""
 
     def __init__(
-        self, store: Records, resume_points: Mapping[int, ResumePoint] | None = None
+        self,
+        store: Records,
+        resume_points: Mapping[int, ResumePoint] | None = None,
+        fallbacks: Callable[[], Sequence[Fallback]] = tuple,
     ) -> None:
-        self._store = store
+        self._store, self._fallbacks = store, fallbacks
         self._resume_points = {} if resume_points is None else resume_points
         self._encoder: Encoder | ImageEncoder | None = None
         self._path = Path()
@@ -112,6 +117,7 @@ class _StoreSink:
                 pts=tuple(self._pts),
                 last_duration=self._last_duration,
                 resume=None if point is None else point.to_dict(),
+                fallbacks=tuple(one.to_json() for one in self._fallbacks()),
             )
             self._store.record(record, done.state)
         except OSError as exc:
@@ -125,7 +131,13 @@ class _StoreSink:
 
 
 class VideoSink(_StoreSink):
-    """Segments of coded video."""
+    """Segments of coded video.
+
+    Args:
+        store: takes the segments.
+        format: how they are encoded.
+        fallbacks: what the runtime has fallen back to so far; recorded.
+    """
 
     suffix = ".mkv"
 
@@ -134,8 +146,9 @@ class VideoSink(_StoreSink):
         store: Records,
         format: VideoFormat,
         resume_points: Mapping[int, ResumePoint] | None = None,
+        fallbacks: Callable[[], Sequence[Fallback]] = tuple,
     ) -> None:
-        super().__init__(store, resume_points)
+        super().__init__(store, resume_points, fallbacks)
         self._format = format
 
     def _open(self, path: Path) -> Encoder:
@@ -149,7 +162,16 @@ class VideoSink(_StoreSink):
 
 
 class ImageSink(_StoreSink):
-    """Images in folders, one for each chunk."""
+    """Images in folders, one for each chunk.
+
+    Args:
+        store: takes the folders.
+        suffix: of the images, with its dot.
+        pattern: of their names; empty keeps names or numbers them.
+        deep: whether they have 16 bits.
+        alpha: whether they have an alpha plane.
+        fallbacks: what the runtime has fallen back to so far; recorded.
+    """
 
     def __init__(
         self,
@@ -160,8 +182,9 @@ class ImageSink(_StoreSink):
         deep: bool,
         alpha: bool,
         resume_points: Mapping[int, ResumePoint] | None = None,
+        fallbacks: Callable[[], Sequence[Fallback]] = tuple,
     ) -> None:
-        super().__init__(store, resume_points)
+        super().__init__(store, resume_points, fallbacks)
         self._image_suffix, self._pattern = suffix, pattern
         self._deep, self._alpha = deep, alpha
         self._next = 0

@@ -19,7 +19,6 @@ it are done again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from upframe.engine.fingerprints import refuse_other, sha256_of
 from upframe.engine.resume import ResumePoint
 from upframe.errors import OutputError, ResumeError
 from upframe.media.encoder import to_disk
@@ -70,31 +70,14 @@ class ChunkRecord:
     resume: dict[str, Any] | None = None
     """A `ResumePoint` behind it; None where the next chunk can only be reached from
     the start of the video."""
+    fallbacks: tuple[Mapping[str, Any], ...] = ()
+    """What the runtime had fallen back to by its end; see `Fallback`."""
 
 
-def fingerprint_file(path: Path) -> dict[str, Any]:
-    """What distinguishes one input from another: size, mtime, ends of the content."""
-    stat = path.stat()
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        digest.update(file.read(1 << 20))
-        if stat.st_size > 2 << 20:
-            file.seek(-(1 << 20), os.SEEK_END)
-            digest.update(file.read())
-    return {
-        "bytes": stat.st_size,
-        "changed": stat.st_mtime_ns,
-        "ends": digest.hexdigest(),
-    }
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a whole file, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def folder_of(output: Path) -> Path:
+    """The work folder of an output."""
+    whole = output.absolute()
+    return whole.parent / f".{whole.name}.upframe"
 
 
 class ChunkStore:
@@ -176,9 +159,10 @@ def _parse(line: str) -> ChunkRecord | None:
     """A record; None for a line that was being written when the power went."""
     try:
         entry = ChunkRecord(**json.loads(line))
+        pts, fallbacks = tuple(entry.pts), tuple(entry.fallbacks)
     except (json.JSONDecodeError, TypeError):
         return None
-    return replace(entry, pts=tuple(entry.pts))
+    return replace(entry, pts=pts, fallbacks=fallbacks)
 
 
 def _is_whole(folder: Path, done: ChunkRecord) -> bool:
@@ -196,7 +180,7 @@ class Store:
     Args:
         output: the final file or folder.
         fingerprint: everything that decides what the frames look like.
-        settings: choices to keep when resuming, such as the chunk length.
+        settings: chunk length and tile, which a resumed run keeps: see `peek`.
         fresh: delete an unfinished run instead of resuming it.
 
     Raises:
@@ -212,8 +196,7 @@ class Store:
         *,
         fresh: bool,
     ) -> None:
-        whole = output.absolute()
-        self.folder = whole.parent / f".{whole.name}.upframe"
+        self.folder = folder_of(output)
         self._output = output
         self.done: dict[int, ChunkRecord] = {}
         try:
@@ -236,7 +219,7 @@ class Store:
         try:
             if fresh:
                 self._clear()
-            self.settings = self._load(dict(fingerprint), dict(settings))
+            self._load(dict(fingerprint), dict(settings))
             self._log = (self.folder / "journal.jsonl").open("a")
             self.collect()
             self.resumed = sum(d.stop - d.start for d in self.done.values())
@@ -288,7 +271,10 @@ class Store:
         return done
 
     def _append(self, done: ChunkRecord) -> None:
-        self._log.write(json.dumps(asdict(done)) + "\n")
+        values = asdict(done)
+        if not done.fallbacks:
+            del values["fallbacks"]
+        self._log.write(json.dumps(values) + "\n")
         self._log.flush()
         os.fsync(self._log.fileno())
         self.done[done.chunk] = done
@@ -330,60 +316,40 @@ class Store:
             else:
                 path.unlink()
 
-    def _load(
-        self, fingerprint: dict[str, Any], settings: dict[str, Any]
-    ) -> dict[str, Any]:
-        plan = self.folder / "plan.json"
-        wanted = json.loads(json.dumps(fingerprint))
+    def _load(self, fingerprint: dict[str, Any], settings: dict[str, Any]) -> None:
+        path = self.folder / "plan.json"
+        new = json.loads(json.dumps({"fingerprint": fingerprint, "settings": settings}))
         old: Any = None
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            old = json.loads(plan.read_text())
-        if not isinstance(old, dict) or not {"fingerprint", "settings"} <= set(old):
-            self._clear()
-            text = json.dumps({"fingerprint": wanted, "settings": settings}, indent=1)
-            temporary = plan.with_suffix(".tmp")
-            with temporary.open("w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(plan)
-            return settings
-        self.done = self._read_log()
-        if old["fingerprint"] != wanted:
-            if not self.done:
-                self._clear()
-                return self._load(fingerprint, settings)
-            before = old["fingerprint"]
-            if (begun := before.get("upframe")) != wanted.get("upframe"):
-                raise ResumeError(
-                    f"upframe {begun} began the unfinished run of {self._output}.",
-                    f"Finish it (pip install upframe=={begun}), or add --fresh.",
-                )
-            keys = [
-                key
-                for key in sorted({*before, *wanted})
-                if before.get(key) != wanted.get(key)
-            ]
-            what = "; ".join(
-                f"{key} was {_short(before.get(key))}, now {_short(wanted.get(key))}"
-                for key in keys
-            )
+            old = json.loads(path.read_text())
+        if isinstance(old, dict) and {"fingerprint", "settings"} <= set(old):
+            self.done = self._read_log()
+            if self.done:
+                self._compare(old, new)
+                return
+            if old == new:
+                return
+        self._clear()
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("w") as file:
+            file.write(json.dumps(new, indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def _compare(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Refuse to continue a run that was made from something else."""
+        refuse_other(self._output, old["fingerprint"], new["fingerprint"])
+        if old["settings"] != new["settings"]:
             raise ResumeError(
-                f"An unfinished run of {self._output} was started otherwise: {what}.",
-                "Repeat that command to continue it, or add --fresh to start over.",
+                f"An unfinished run of {self._output} has other chunks or tiles.",
+                "Run the same command again, or add --fresh to start over.",
             )
-        kept: dict[str, Any] = old["settings"]
-        return kept
 
     def _read_log(self) -> dict[int, ChunkRecord]:
         done: dict[int, ChunkRecord] = {}
-        try:
-            lines = (self.folder / "journal.jsonl").read_text().splitlines()
-        except FileNotFoundError:
-            return done
-        for line in lines:
-            entry = _parse(line)
-            if entry is not None and _is_whole(self.folder, entry):
+        for entry in read_records(self.folder):
+            if _is_whole(self.folder, entry):
                 done[entry.chunk] = entry
         for chunk in sorted(done, reverse=True):
             if chunk + 1 not in done and not self._has_state(done[chunk]):
@@ -396,6 +362,15 @@ class Store:
         return not done.state or (path.is_file() and sha256_of(path) == done.state)
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def read_records(folder: Path) -> list[ChunkRecord]:
+    """The lines of the journal, whether their files are good or not."""
+    records: list[ChunkRecord] = []
+    try:
+        lines = (folder / "journal.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return records
+    for line in lines:
+        entry = _parse(line)
+        if entry is not None:
+            records.append(entry)
+    return records

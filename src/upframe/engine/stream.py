@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from fractions import Fraction
 from types import TracebackType
+from typing import Unpack
 
 import numpy as np
 
 from upframe.engine.convert import Converter, frame_to_float
+from upframe.engine.declaring import documented, insert_docs
 from upframe.engine.driver import Driver, Output, SceneChunker
-from upframe.engine.models import longest_chunk, resolve_model
+from upframe.engine.models import resolve_model
+from upframe.engine.options import AnyPath, StreamKeywords, StreamOptions
 from upframe.errors import InputError, UsageError
 from upframe.media.colour import Pixels
 from upframe.media.frames import Frame
 from upframe.planning.chunks import Event
-from upframe.planning.memory import choose_tile, parse_size
-from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
+from upframe.planning.lengths import DEFAULT_CHUNK_LENGTH, longest_chunk
+from upframe.planning.memory import choose_tile
 from upframe.planning.sizes import resolve_size
 from upframe.planning.tiles import plan_tiles
 from upframe.runtimes.devices import available_memory
-from upframe.runtimes.make import open_runtime
+from upframe.runtimes.registry import open_runtime
 from upframe.runtimes.tiling import sessions
 
 
@@ -36,57 +39,37 @@ class Upscaler:
                 show(upscaled)
 
     Args:
-        preset: ``fast``, ``balanced``, ``best`` or ``restore``.
-        model: name of a model or a weight file, instead of a preset.
-        scale: any factor; the model's own when no size is asked.
-        size: exact output (width, height) in pixels.
-        height: output height in pixels; the width follows.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        runtime: ``auto``, ``onnx`` or ``torch``.
-        precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``; auto takes int8
-            on the CPU for models that lose less than 0.05 dB by it.
-        threads: threads of the network; all cores when None.
-        keep_ratio: how much of a frame masked models compute at most, 0 to 1; what they
-            were taught when None.
-        seed: of the noise of diffusion models; 0 when None.
-        memory: bytes, or text such as ``"2GiB"``; half of what is free when None.
+        {options}
 
     Raises:
-        UpframeError: the model cannot be loaded.
+        UpframeError: an option is invalid, or the model cannot be loaded.
     """
 
+    @documented(StreamOptions, StreamKeywords, skip=("preset", "model"))
     def __init__(
         self,
         preset: str = "balanced",
-        model: str | None = None,
-        *,
-        scale: float | None = None,
-        size: tuple[int, int] | None = None,
-        height: int | None = None,
-        device: str = "auto",
-        runtime: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-        keep_ratio: float | None = None,
-        seed: int | None = None,
-        memory: int | str | None = None,
+        model: AnyPath | None = None,
+        **options: Unpack[StreamKeywords],
     ) -> None:
-        chosen = resolve_model(preset, model)
-        self.card = chosen.card
-        self._budget = available_memory() // 2 if memory is None else parse_size(memory)
-        self._runtime = open_runtime(
-            chosen.card,
-            chosen.files,
-            runtime=runtime,
-            precision=precision,
-            device=device,
-            threads=threads,
-            keep_ratio=keep_ratio,
-            seed=seed,
+        chosen = StreamOptions.from_keywords(
+            {"preset": preset, "model": model, **options}, caller="Upscaler"
         )
-        length = longest_chunk(chosen.card, DEFAULT_CHUNK_LENGTH)
-        self._chunker = SceneChunker(length, chosen.card.context)
-        self._wish = (scale, size, height)
+        model_ = resolve_model(chosen.preset, chosen.model)
+        self.card = model_.card
+        self._options = chosen
+        self._runtime = open_runtime(
+            model_.card,
+            model_.files,
+            runtime=chosen.runtime,
+            precision=chosen.precision,
+            device=chosen.device,
+            threads=chosen.threads,
+            keep_ratio=chosen.keep_ratio,
+            seed=chosen.seed,
+        )
+        length = longest_chunk(self.card, DEFAULT_CHUNK_LENGTH)
+        self._chunker = SceneChunker(length, self.card.context)
         self._driver: Driver[Frame] | None = None
         self._convert: Converter | None = None
         self._shape: tuple[int, ...] = ()
@@ -162,23 +145,23 @@ class Upscaler:
 
     def _open(self, frame: Pixels) -> None:
         height, width = frame.shape[:2]
-        card, runtime = self.card, self._runtime
-        tile = choose_tile(width, height, card, self._budget)
+        card, options = self.card, self._options
+        budget = options.memory or available_memory() // 2
+        tile = choose_tile(width, height, card, budget)
         grid = plan_tiles(
             width, height, tile.width, tile.height, card.overlap, card.multiple
         )
-        scale, size, wished = self._wish
         target = resolve_size(
             width,
             height,
             Fraction(1),
             card.scale,
-            scale=scale,
-            size=size,
-            height_only=wished,
+            scale=options.scale,
+            size=options.size,
+            height_only=options.height,
         )
         self._driver = Driver(
-            sessions(runtime, grid), frame_to_float, lookahead=card.lookahead
+            sessions(self._runtime, grid), frame_to_float, lookahead=card.lookahead
         )
         self._convert = Converter(
             (target.height, target.width), deep=frame.dtype == np.uint16, alpha=False
@@ -192,3 +175,6 @@ class Upscaler:
             for item in self._driver.run(events)
             if isinstance(item, Output)
         ]
+
+
+Upscaler.__doc__ = insert_docs(Upscaler.__doc__, StreamOptions)

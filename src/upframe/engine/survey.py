@@ -1,4 +1,4 @@
-"""What a dry run can tell beyond the plan: scenes and chunks, by decoding once."""
+"""What a dry run reports beyond the plan: scenes and chunks, by decoding once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from upframe.engine.prepare import Job
-from upframe.planning.chunks import chunks_of
+from upframe.planning.chunks import Chunk, chunks_of
+from upframe.planning.plan import duration
 from upframe.planning.scenes import ContentDetector
 
 
@@ -37,7 +38,7 @@ class Survey:
         """A few lines for people."""
         lines = [
             f"scenes   {len(self.cuts) + 1}, {len(self.chunks)} chunks, "
-            f"{self.frames} frames"
+            f"{self.frames} frames, about {duration(self.seconds)} in all"
         ]
         lines += [f"warning  {text}" for text in self.warnings]
         return "\n".join(lines)
@@ -63,6 +64,19 @@ def survey(job: Job) -> Survey:
         frames=frames,
         cuts=tuple(cuts),
         chunks=tuple((chunk.start, chunk.stop) for chunk in chunks),
-        seconds=frames * job.plan.seconds_per_frame,
+        seconds=_seconds(job, chunks, frames),
         warnings=(*job.source.warnings, *job.format.warnings),
     )
+
+
+def _seconds(job: Job, chunks: list[Chunk], frames: int) -> float:
+    """Estimated time of the run, from the frames that are really fed."""
+    if not frames:
+        return 0.0
+    lookahead = job.model.card.lookahead
+    fed = sum(
+        min(c.context_stop, c.context_stop if lookahead is None else c.stop + lookahead)
+        - c.context_start
+        for c in chunks
+    )
+    return frames * job.plan.cost.seconds_per_frame(fed / frames)

@@ -100,25 +100,22 @@ def options_from_json(values: dict[str, Any]) -> Options:
     return Options(**given)
 
 
-def run_spec(job: Job, settings: dict[str, Any], threads: int) -> RunSpec:
+def run_spec(job: Job, threads: int) -> RunSpec:
     """What all chunks of a job share.
 
     Args:
-        job: whose plan is settled.
-        settings: of its store.
+        job: the run.
         threads: for the model in each process.
     """
     assert job.path is not None
     assert job.output.path is not None
-    options = replace(
-        job.options, threads=threads, precision=job.plan.precision, fresh=False
-    )
+    options = replace(job.options, threads=threads, fresh=False)
     return RunSpec(
         source=str(job.path.absolute()),
         output=str(job.output.path.absolute()),
         options=options_to_json(options),
-        settings=settings,
-        fingerprint=json.loads(json.dumps(job.fingerprint())),
+        settings=job.settings,
+        fingerprint=json.loads(json.dumps(job.fingerprint)),
     )
 
 

@@ -30,6 +30,7 @@ from upframe.errors import InputError, Interrupted, ResumeError, UpframeError
 from upframe.media.frames import Frame
 from upframe.media.position import checksum
 from upframe.planning.chunks import Begin, events_of
+from upframe.planning.plan import Kept
 from upframe.runtimes.base import Runtime
 
 
@@ -54,9 +55,11 @@ def open_run(spec: RunSpec) -> OpenRun:
     Raises:
         ResumeError: input, weights or options differ from those of the run.
     """
-    job = prepare(spec.source, spec.output, options_from_json(spec.options))
+    kept = Kept(spec.settings["chunk_length"], *spec.settings["tile"])
+    options = options_from_json(spec.options)
+    job = prepare(spec.source, spec.output, options, kept=kept)
     try:
-        found = json.loads(json.dumps(job.fingerprint()))
+        found = json.loads(json.dumps(job.fingerprint))
         if found != spec.fingerprint:
             names = [k for k in spec.fingerprint if found.get(k) != spec.fingerprint[k]]
             raise ResumeError(
@@ -64,7 +67,6 @@ def open_run(spec: RunSpec) -> OpenRun:
                 f"{spec.source} than the run was planned with.",
                 "Leave input, weights and upframe alone while a run is working.",
             )
-        job = job.adopt(spec.settings)
         runtime = job.open_runtime()
         driver = make_driver(job, runtime)
         return OpenRun(spec, job, runtime, driver, make_converter(job))
@@ -131,7 +133,7 @@ def _compute(
     points = {}
     if task.resume is not None:
         points[number] = ResumePoint.from_dict(task.resume)
-    sink = make_sink(run.job, store, points)
+    sink = make_sink(run.job, store, points, run.runtime)
     run.driver.carried = store.state(number - 1, task.state) if task.state else {}
     frames = _frames(task, run.job, sought=sought)
     events = events_of(task.chunk, frames, continues=task.continues)
@@ -221,13 +223,15 @@ def main() -> None:
                     "open",
                     runtime=run.runtime.name,
                     device=run.runtime.device,
+                    precision=run.runtime.precision,
                 )
             store = ChunkStore(store_folder(Path(task.run.output)))
             record = run_chunk(
                 task, store, run=run, progress=lambda: parent.say("frame")
             )
             refused = run.job.source.seek_refused
-            parent.say("done", chunk=record.chunk, refused=refused)
+            fallbacks = [one.to_json() for one in run.runtime.fallbacks]
+            parent.say("done", chunk=record.chunk, refused=refused, fallbacks=fallbacks)
         except UpframeError as exc:
             parent.say(
                 "error",

@@ -12,58 +12,29 @@ counts is the most that process has held, interpreter and libraries included.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
-
+from upframe.engine.declaring import documented
 from upframe.engine.models import Model, resolve_model
-from upframe.errors import RuntimeFailure, UpframeError, UsageError
-from upframe.nn.resize import imresize
+from upframe.engine.speed import moving_texture
+from upframe.errors import RuntimeFailure, UpframeError
+from upframe.evaluation.options import BenchKeywords, BenchOptions
 from upframe.runtimes.base import FloatFrame, Runtime
 from upframe.runtimes.devices import peak_memory, physical_cores
-from upframe.runtimes.make import check_keep_ratio, choose_precision, open_runtime
-
-ROUNDS = 5
-"""Sessions of each model that count."""
-_PAN = 1.5
-"""Pixels that the image moves from frame to frame."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is measured of every model."""
-
-    width: int = 180
-    height: int = 144
-    frames: int = 10
-    """Length of a session."""
-    threads: int | None = None
-    """CPU threads; None for one per physical core."""
-    runtime: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Check.
-
-        Raises:
-            UsageError: a number is too small.
-        """
-        for name in ("width", "height", "frames"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1.", "Use 1 or more.")
+from upframe.runtimes.registry import check_keep_ratio, open_runtime
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs in one setting."""
+    """What a model costs in one options."""
 
     model: str
     runtime: str
@@ -105,74 +76,69 @@ class _Run:
             return self.name
         return f"{self.name} at keep ratio {self.keep_ratio:g}"
 
-    def open(self, setting: Setting) -> Runtime:
+    def open(self, options: BenchOptions) -> Runtime:
         """Load it."""
         return open_runtime(
             self.model.card,
             self.model.files,
-            runtime=setting.runtime,
-            device=setting.device,
-            threads=setting.threads,
+            runtime=options.runtime,
+            device=options.device,
+            threads=options.threads,
             keep_ratio=self.keep_ratio,
-            precision=setting.precision,
-        )
-
-    def precision(self, setting: Setting) -> str:
-        """What it computes in."""
-        return choose_precision(
-            self.model.card,
-            self.model.files,
-            runtime=setting.runtime,
-            device=setting.device,
-            precision=setting.precision,
+            precision=options.precision,
         )
 
 
+@documented(BenchOptions, BenchKeywords)
 def bench(
     models: Sequence[str],
-    setting: Setting,
     *,
-    keep_ratios: Sequence[float] = (),
-    rounds: int = ROUNDS,
     progress: Callable[[str], None] | None = None,
+    **options: Unpack[BenchKeywords],
 ) -> list[Cost]:
     """Measure models against each other.
 
     Args:
         models: names of models or presets, or weight files.
-        setting: what is measured.
-        keep_ratios: masked models are measured at each of them, 0 to 1; none for their
-            own masks.
-        rounds: sessions of each that count.
-        progress: is called with one line for each step.
+        {options}
+        progress: gets a line for each step.
 
     Returns:
         One for each model and keep ratio, in their order.
 
     Raises:
-        UsageError: there is no such model, runtime, device or keep ratio, or there are
-            keep ratios and no model is masked.
+        UsageError: an option is invalid, or there are keep ratios and no model is
+            masked.
         WeightsError: a file is damaged.
         MissingExtraError: a model needs torch and it is not installed.
         RuntimeFailure: a model fails.
     """
-    if rounds < 1:
-        raise UsageError("rounds must be at least 1.", "Use 1 or more.")
+    chosen = BenchOptions.from_keywords(options, caller="bench")
+    return run_bench(models, chosen, progress)
+
+
+def run_bench(
+    models: Sequence[str],
+    options: BenchOptions,
+    progress: Callable[[str], None] | None = None,
+) -> list[Cost]:
+    """The same from checked options."""
     say = progress or _silent
-    runs = _runs(models, keep_ratios)
-    runtimes = [run.open(setting) for run in runs]
+    runs = _runs(models, options.keep_ratio or ())
+    runtimes = [run.open(options) for run in runs]
     peaks = []
     for run in runs:
         say(f"memory of {run}")
-        peaks.append(peak_of_process(_command(run, setting)))
-    clip = list(moving_texture(setting.width, setting.height, setting.frames))
+        peaks.append(peak_of_process(_command(run, options)))
+    clip = list(moving_texture(*options.size, options.frames))
+    rounds = options.rounds
     seconds = time_in_turns(
         [partial(run_session, runtime, clip) for runtime in runtimes],
         rounds,
         lambda number: say(f"round {number} of {rounds}" if number else "warm-up"),
     )
     return [
-        _cost(run, runtime, setting, total / len(clip), peak)
+        _cost(run, runtime, options, total / len(clip), peak)
         for run, runtime, total, peak in zip(
             runs, runtimes, seconds, peaks, strict=True
         )
@@ -237,23 +203,6 @@ def run_session(runtime: Runtime, clip: Iterable[FloatFrame]) -> int:
     return given
 
 
-def moving_texture(width: int, height: int, frames: int) -> Iterator[FloatFrame]:
-    """A clip (h, w, 3) in [0, 1], the same every time: a soft texture that pans.
-
-    The camera moves by a pixel and a half a frame, so that models that skip what
-    stands still find nothing to skip.
-    """
-    rng = np.random.default_rng(0)
-    wide = width + int(_PAN * frames) + 2
-    coarse = rng.random((height // 4 + 2, wide // 4 + 2, 3), np.float32)
-    texture = np.clip(imresize(coarse, 4), 0, 1)[:height]
-    for number in range(frames):
-        left, part = divmod(number * _PAN, 1)
-        window = texture[:, int(left) : int(left) + width + 1]
-        frame = (1 - part) * window[:, :-1] + part * window[:, 1:]
-        yield np.ascontiguousarray(frame, dtype=np.float32)
-
-
 def peak_of_process(command: Sequence[str]) -> float:
     """Run a program that prints its peak memory in bytes on its last line.
 
@@ -287,24 +236,24 @@ def _runs(models: Sequence[str], keep_ratios: Sequence[float]) -> list[_Run]:
     return runs
 
 
-def _command(run: _Run, setting: Setting) -> list[str]:
-    job = json.dumps([run.name, run.keep_ratio, asdict(setting)])
+def _command(run: _Run, options: BenchOptions) -> list[str]:
+    job = json.dumps([run.name, run.keep_ratio, asdict(options)])
     return [sys.executable, "-m", "upframe.evaluation.bench", job]
 
 
 def _cost(
-    run: _Run, runtime: Runtime, setting: Setting, seconds: float, peak: float
+    run: _Run, runtime: Runtime, options: BenchOptions, seconds: float, peak: float
 ) -> Cost:
     card = runtime.card
-    megapixels = setting.width * setting.height / 1e6
+    megapixels = math.prod(options.size) / 1e6
     flops = card.gflops_per_megapixel * megapixels
     return Cost(
         model=card.name,
         runtime=runtime.name,
         device=runtime.device,
-        precision=run.precision(setting),
-        threads=setting.threads or physical_cores(),
-        input=(setting.height, setting.width),
+        precision=runtime.precision,
+        threads=options.threads or physical_cores(),
+        input=options.size[::-1],
         params_m=round(card.parameters / 1e6, 4),
         gflops_per_frame=round(flops, 3) if flops else None,
         ms_per_frame=round(seconds * 1e3, 3),
@@ -316,9 +265,9 @@ def _cost(
 def _measure_memory(job: str) -> None:
     """The other process: one session of a model, then the peak on stdout."""
     name, keep_ratio, fields = json.loads(job)
-    setting = Setting(**fields)
-    runtime = _Run(name, resolve_model("balanced", name), keep_ratio).open(setting)
-    clip = moving_texture(setting.width, setting.height, setting.frames)
+    options = BenchOptions(**fields)
+    runtime = _Run(name, resolve_model("balanced", name), keep_ratio).open(options)
+    clip = moving_texture(*options.size, options.frames)
     run_session(runtime, clip)
     print(peak_memory())
 

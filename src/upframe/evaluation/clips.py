@@ -24,7 +24,7 @@ def find_clips(
     """The clips of a test set that the protocol counts.
 
     Args:
-        data: in a layout of :func:`upframe.datasets.layouts.open_dataset`: pictures for
+        data: in a layout of :func:`upframe.datasets.layouts.open_dataset`: images for
             ``sisr``; ``gt`` and ``lq``, REDS, Vimeo-90K or an LMDB for clips; without
             ground truth also ``lq`` alone, clips, videos, or one video.
         rules: the protocol.

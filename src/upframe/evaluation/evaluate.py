@@ -11,26 +11,28 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from upframe.datasets.frames import Clip
 from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import to_uint8
+from upframe.engine.declaring import documented
 from upframe.engine.driver import Driver, Output
-from upframe.engine.models import Model, resolve_model, whole_segments
+from upframe.engine.models import Model, resolve_model
 from upframe.errors import InputError, UsageError
 from upframe.evaluation.by_frame import curve, describe, lengthened
 from upframe.evaluation.clips import find_clips, missing_clips
 from upframe.evaluation.metrics import choose_metrics, left_out
+from upframe.evaluation.options import EvaluateKeywords, EvaluateOptions
 from upframe.evaluation.protocols import Protocol, find_protocol
 from upframe.evaluation.scoring import ClipScoring, Scoring, mean
 from upframe.evaluation.web import compressed
 from upframe.planning.chunks import Chunker, Event
-from upframe.planning.plan import DEFAULT_CHUNK_LENGTH
+from upframe.planning.lengths import whole_segments
 from upframe.runtimes.base import FloatFrame, Runtime
-from upframe.runtimes.make import choose_precision, open_runtime
+from upframe.runtimes.registry import open_runtime
 
 _KEPT = 32
 """Ground truths kept for outputs that a model owes."""
@@ -97,151 +99,93 @@ class EvaluationReport:
         return content
 
 
+@documented(EvaluateOptions, EvaluateKeywords)
 def evaluate(
     *,
-    model: str | Model,
-    data: Path | str,
-    protocol: str,
-    metrics: Sequence[str] | None = None,
-    frames: int | None = None,
-    by_frame: int | None = None,
-    device: str = "auto",
-    runtime: str = "auto",
-    threads: int | None = None,
-    metric_weights: Path | str | None = None,
-    phases: int | None = None,
-    low: Path | str | None = None,
-    meta: Path | str | None = None,
-    chunk_frames: int = DEFAULT_CHUNK_LENGTH,
-    keep_ratio: float | None = None,
-    precision: str = "auto",
+    model: str | Path | Model,
     progress: Callable[[ClipScore], None] | None = None,
+    **options: Unpack[EvaluateKeywords],
 ) -> EvaluationReport:
     """Score a model.
 
     Args:
         model: name of a model or preset, or a weight file; or what it is resolved to.
-        data: for ``sisr`` a folder of images; else a folder with ``gt/<clip>/`` and
-            perhaps ``lq/<clip>/``, or REDS, Vimeo-90K, Vid4 or an LMDB as BasicSR has
-            them. What is not in ``lq`` is made from ``gt``. For ``real`` a folder with
-            ``lq/<clip>/`` or ``<clip>/``, or a video.
-        protocol: ``sisr``, ``vid4``, ``reds4``, ``vimeo90k``, ``real`` or ``web``.
-        metrics: names of :data:`upframe.evaluation.metrics.METRICS`; None for ``psnr``
-            (dB) and ``ssim`` (at most 1). For ``web`` None means those of ``psnr``,
-            ``lpips``, ``dists``, ``checkerboard`` and ``false_texture`` whose weights
-            are there; for ``real`` it means none: only the time is reported.
-        frames: only the first frames of each clip; None for all.
-        by_frame: score by frame number, 1 to this; shorter clips run forwards and
-            backwards over their frames. None for each clip as it is.
-        device: as for ``upframe upscale``.
-        runtime: likewise.
-        threads: likewise.
-        metric_weights: folder with the weights of ``lpips``, ``tlp``, ``dists`` and
-            ``niqe``; None to look where :func:`upframe.metrics.files.find_file` says.
-        phases: over how many crops, 1 to 4, ``lpips`` and ``dists`` are averaged, so
-            that no pattern can hide from their strides; None for the protocol's.
-        low: folder or LMDB of the low-resolution side, where ``data`` lacks it.
-        meta: file that names the clips that count, as ``meta_info_*.txt`` of BasicSR.
-        chunk_frames: longer clips go through models that look at several frames in
-            chunks of this length, with the context that the model's card names, so that
-            memory stays bounded.
-        keep_ratio: how much of a frame masked models compute at most, 0 to 1; None for
-            what they were taught.
-        precision: as for ``upframe upscale``.
-        progress: is called with the scores of every clip.
+        {options}
+        progress: called after every clip.
 
     Returns:
         The scores. Frames are compared after rounding to 8 bits.
 
     Raises:
-        UsageError: a name does not exist, or does not go with the protocol.
+        UsageError: an option is invalid, or does not go with the protocol.
         InputError: the data is missing, empty or does not fit together.
         WeightsError: the model's file is damaged, or weights of a metric are missing.
         MissingExtraError: Pillow, or torch for a weight file or LPIPS, is not
             installed.
         RuntimeFailure: the model fails.
     """
-    rules = find_protocol(protocol)
-    weights = None if metric_weights is None else Path(metric_weights)
-    names = choose_metrics(rules, metrics, weights)
-    _check_lengths(rules, frames, by_frame, chunk_frames)
-    clips = find_clips(
-        Path(data),
+    chosen = EvaluateOptions.from_keywords(options, caller="evaluate")
+    return run_evaluation(model, chosen, progress)
+
+
+def run_evaluation(
+    model: str | Path | Model,
+    options: EvaluateOptions,
+    progress: Callable[[ClipScore], None] | None = None,
+) -> EvaluationReport:
+    """The same from checked options."""
+    rules = find_protocol(options.protocol)
+    weights = None if options.metric_weights is None else Path(options.metric_weights)
+    names = choose_metrics(rules, options.metrics, weights)
+    _check(options, rules)
+    whole = find_clips(
+        Path(options.data),
         rules,
-        low=None if low is None else Path(low),
-        meta=None if meta is None else Path(meta),
+        low=None if options.low is None else Path(options.low),
+        meta=None if options.meta is None else Path(options.meta),
     )
     chosen = model if isinstance(model, Model) else resolve_model("balanced", model)
-    precision = choose_precision(
-        chosen.card, chosen.files, runtime=runtime, device=device, precision=precision
-    )
-    opened = open_runtime(
-        chosen.card,
-        chosen.files,
-        runtime=runtime,
-        device=device,
-        threads=threads,
-        keep_ratio=keep_ratio,
-        precision=precision,
-    )
-    runner = _Runner(opened, chunk_frames)
-    scoring = Scoring(names, rules, runner.scale, weights, phases)
-    prepared = _prepare(clips, rules, runner.scale, frames, by_frame)
-    runner.warm_up(prepared.clips[0].read(0, runner.scale)[0])
+    runtime = _open(chosen, options)
+    runner = _Runner(runtime, options.chunk_frames)
+    scoring = Scoring(names, rules, runner.scale, weights, options.phases)
+    clips, lengths = _clips(whole, options, rules, runner.scale)
+    runner.warm_up(clips[0].read(0, runner.scale)[0])
     results = []
-    for clip, count in zip(prepared.clips, prepared.lengths, strict=True):
+    for clip, count in zip(clips, lengths, strict=True):
         wanted = (count // 2,) if rules.frames == "middle" else range(count)
         result = _score_clip(clip, runner.run(clip, count), wanted, scoring.clip())
         results.append(result)
         if progress is not None:
             progress(result)
-    total = sum(prepared.lengths)
-    settings = [*prepared.settings]
-    if absent := left_out(rules, metrics, names):
-        settings.append(
-            f"without {', '.join(absent)}, whose weights or torch are not there"
-        )
-    if runner.context and max(prepared.lengths) > runner.length:
-        settings.append(
-            f"in chunks of {runner.length} frames that see {runner.context} more on "
-            "each side"
-        )
-    settings += _run_settings(frames, keep_ratio, precision)
-    settings += _undefined(names, results)
+    settings = [
+        *_data_settings(whole, lengths, rules, runner, options),
+        *_metric_settings(rules, options, names, results),
+        *_run_settings(options, runtime),
+    ]
     return EvaluationReport(
         protocol=rules.name,
         model=chosen.card.name,
         settings="; ".join(settings),
         mean={name: mean([r.scores[name] for r in results]) for name in names},
         clips=tuple(results),
-        ms_per_frame=1e3 * runner.seconds / total,
+        ms_per_frame=1e3 * runner.seconds / sum(lengths),
         definitions=scoring.definitions,
         by_frame={}
-        if by_frame is None
-        else curve(names, [r.per_frame for r in results], by_frame),
+        if options.by_frame is None
+        else curve(names, [r.per_frame for r in results], options.by_frame),
     )
 
 
-def _check_lengths(
-    rules: Protocol, frames: int | None, by_frame: int | None, chunk_frames: int
-) -> None:
-    """Raise UsageError for numbers of frames that the protocol cannot have."""
-    for name, value in (
-        ("frames", frames),
-        ("by_frame", by_frame),
-        ("chunk_frames", chunk_frames),
-    ):
-        if value is not None and value < 1:
-            raise UsageError(
-                f"{name} must be at least 1, got {value}.", "Use 1 or more."
-            )
-    if frames is not None and rules.frames == "middle":
+def _check(options: EvaluateOptions, rules: Protocol) -> None:
+    """Refuse options that do not go with the protocol."""
+    if options.frames is not None and rules.frames == "middle":
         raise UsageError(
             f"The protocol {rules.name} scores the middle frame of whole clips, so "
             "their frames cannot be limited.",
-            "Leave --frames away.",
+            "Leave --frames out.",
         )
-    if by_frame is not None and (rules.layout != "clips" or rules.frames == "middle"):
+    single = rules.layout != "clips" or rules.frames == "middle"
+    if options.by_frame is not None and single:
         raise UsageError(
             f"The protocol {rules.name} scores single frames, so they have no score by "
             "frame number.",
@@ -249,58 +193,79 @@ def _check_lengths(
         )
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The clips as they run."""
-
-    clips: tuple[Clip, ...]
-    lengths: tuple[int, ...]
-    """Frames of each that go through the model."""
-    settings: tuple[str, ...]
-    """What they are, for the printed protocol."""
-
-
-def _prepare(
-    clips: tuple[Clip, ...],
-    rules: Protocol,
-    scale: int,
-    frames: int | None,
-    by_frame: int | None,
-) -> _Prepared:
-    """Lengthen and compress clips where that is wanted."""
-    settings = [rules.describe(scale, made=any(clip.low is None for clip in clips))]
-    notes = []
-    if by_frame is not None:
-        notes.append(describe(clips, by_frame, frames))
-    if missing := missing_clips(clips, rules):
-        notes.append(f"of the published set {', '.join(missing)} are missing")
-    if by_frame is not None:
-        clips = lengthened(clips, by_frame, frames)
-    most = frames if by_frame is None else by_frame
-    clips = compressed(clips, rules.crfs, scale, most)
-    lengths = tuple(min(most or len(clip), len(clip)) for clip in clips)
-    settings.append(
-        f"{len(clips)} {rules.layout}, {sum(lengths)} frames through the model"
+def _open(model: Model, options: EvaluateOptions) -> Runtime:
+    return open_runtime(
+        model.card,
+        model.files,
+        runtime=options.runtime,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        keep_ratio=options.keep_ratio,
     )
-    return _Prepared(clips, lengths, (*settings, *notes))
 
 
-def _run_settings(
-    frames: int | None, keep_ratio: float | None, precision: str
+def _clips(
+    whole: Sequence[Clip], options: EvaluateOptions, rules: Protocol, scale: int
+) -> tuple[tuple[Clip, ...], list[int]]:
+    """The clips as the model gets them, and how many frames of each."""
+    clips, frames = tuple(whole), options.frames
+    if options.by_frame is not None:
+        clips = lengthened(clips, options.by_frame, frames)
+        frames = options.by_frame
+    clips = compressed(clips, rules.crfs, scale, frames)
+    return clips, [min(frames or len(clip), len(clip)) for clip in clips]
+
+
+def _data_settings(
+    clips: Sequence[Clip],
+    lengths: Sequence[int],
+    rules: Protocol,
+    runner: _Runner,
+    options: EvaluateOptions,
 ) -> list[str]:
-    settings = []
-    if frames is not None:
-        settings.append(f"only the first {frames} frames of each clip")
-    if keep_ratio is not None:
-        settings.append(f"keep ratio {keep_ratio:g}")
-    if precision != "fp32":
-        settings.append(f"in {precision}")
+    """What was upscaled, a phrase each."""
+    settings = [
+        rules.describe(runner.scale, made=any(clip.low is None for clip in clips)),
+        f"{len(lengths)} {rules.layout}, {sum(lengths)} frames through the model",
+    ]
+    if options.by_frame is not None:
+        settings.append(describe(clips, options.by_frame, options.frames))
+    if missing := missing_clips(clips, rules):
+        settings.append(f"of the published set {', '.join(missing)} are missing")
+    if runner.context and max(lengths) > runner.length:
+        settings.append(
+            f"in chunks of {runner.length} frames that see {runner.context} more on "
+            "each side"
+        )
     return settings
 
 
-def _undefined(names: Sequence[str], results: Sequence[ClipScore]) -> list[str]:
-    """Metrics that have no value on some frames."""
+def _run_settings(options: EvaluateOptions, runtime: Runtime) -> list[str]:
+    """How the model ran, a phrase each."""
     settings = []
+    if options.frames is not None:
+        settings.append(f"only the first {options.frames} frames of each clip")
+    if options.keep_ratio is not None:
+        settings.append(f"keep ratio {options.keep_ratio:g}")
+    if runtime.precision != "fp32":
+        settings.append(f"in {runtime.precision}")
+    settings += [str(one).rstrip(".") for one in runtime.fallbacks]
+    return settings
+
+
+def _metric_settings(
+    rules: Protocol,
+    options: EvaluateOptions,
+    names: Sequence[str],
+    results: Sequence[ClipScore],
+) -> list[str]:
+    """What could not be scored, a phrase each."""
+    settings = []
+    if absent := left_out(rules, options.metrics, names):
+        settings.append(
+            f"without {', '.join(absent)}, whose weights or torch are not there"
+        )
     for name in names:
         lost = sum(map(math.isnan, (v for r in results for v in r.per_frame[name])))
         if lost:

@@ -1,7 +1,7 @@
 """Chunks: the pieces in which a video is upscaled, journalled and resumed.
 
 A chunk has a *core*, the frames it is responsible for, and maybe *context*, frames
-on both sides that a temporal network sees but whose outputs are thrown away. The
+on both sides that a temporal network sees but whose outputs are dropped. The
 rules, all of them properties that the tests check:
 
 - every frame is core of exactly one chunk, in order;

@@ -70,11 +70,11 @@ class TileChoice:
     """A tile size and what it takes."""
 
     width: int
-    """Input pixels; the picture's width if no cut is needed across it."""
+    """Input pixels; the frame's width if no cut is needed across it."""
     height: int
-    """Input pixels; the picture's height if no cut is needed across it."""
+    """Input pixels; the frame's height if no cut is needed across it."""
     bytes: int
-    """Estimated memory of the network and of the pictures it reads and writes."""
+    """Estimated memory of the network and of the frames it reads and writes."""
     warning: str = ""
     """Set where even the smallest sensible tile does not fit."""
 
@@ -114,7 +114,7 @@ def choose_tile(
 ) -> TileChoice:
     """The tile size with the least repeated work that fits into the budget.
 
-    The whole picture if it fits; else, of all ways to cut it, the one whose tiles have
+    The whole frame if it fits; else, of all ways to cut it, the one whose tiles have
     the smallest area in sum. No side is cut below 64 pixels, twice the overlap, or what
     the network takes at least.
 
@@ -122,10 +122,10 @@ def choose_tile(
         width: input width in pixels.
         height: input height in pixels.
         model: the card of the model.
-        budget_bytes: memory for the network and its pictures.
+        budget_bytes: memory for the network and its frames.
 
     Raises:
-        UsageError: the whole picture does not fit, and the model cannot cut it.
+        UsageError: the whole frame does not fit, and the model cannot cut it.
     """
     if model.tiling == "none":
         return _whole(width, height, model, budget_bytes)
@@ -135,7 +135,7 @@ def choose_tile(
     for tile_height, rows in _sides(height, model):
         for tile_width, columns in _sides(width, model):
             count = rows * columns
-            need = _need(width, height, tile_width, tile_height, model, count > 1)
+            need = tile_bytes(width, height, tile_width, tile_height, model)
             choice = TileChoice(tile_width, tile_height, need)
             if smallest is None or need < smallest.bytes:
                 smallest = choice
@@ -144,7 +144,7 @@ def choose_tile(
                 best, best_work = choice, work
     if best is not None:
         return best
-    assert smallest is not None  # the whole picture was tried at least
+    assert smallest is not None  # the whole frame was tried at least
     warning = (
         f"{model.name} needs about {mebibytes(smallest.bytes)} for one tile of "
         f"{smallest.width}x{smallest.height}, more than the "
@@ -156,13 +156,13 @@ def choose_tile(
 def _whole(
     width: int, height: int, model: ModelNumbers, budget_bytes: int
 ) -> TileChoice:
-    need = _need(width, height, width, height, model, tiled=False)
+    need = tile_bytes(width, height, width, height, model)
     if need > budget_bytes:
         raise UsageError(
-            f"{model.name} needs about {mebibytes(need)} for a picture of "
+            f"{model.name} needs about {mebibytes(need)} for a frame of "
             f"{width}x{height}, which it cannot cut into tiles, and "
             f"{mebibytes(budget_bytes)} are left for it.",
-            "Give more with --memory, or use a smaller picture or another model.",
+            "Give more with --memory, or use a smaller input or another model.",
         )
     return TileChoice(width, height, need)
 
@@ -198,21 +198,26 @@ def _sides(size: int, model: ModelNumbers) -> list[tuple[int, int]]:
     return sides
 
 
-def _need(
-    width: int,
-    height: int,
-    tile_width: int,
-    tile_height: int,
-    model: ModelNumbers,
-    tiled: bool,
+def tile_bytes(
+    width: int, height: int, tile_width: int, tile_height: int, model: ModelNumbers
 ) -> int:
+    """Estimated memory of the network and of the frames it reads and writes.
+
+    Args:
+        width: of the frame in input pixels.
+        height: of the frame.
+        tile_width: of a tile; the frame's where it is not cut.
+        tile_height: of a tile.
+        model: the card of the model.
+    """
+    tiled = (tile_width, tile_height) != (width, height)
     padded_width = _ceil_to(max(tile_width, model.min_size), model.multiple)
     padded_height = _ceil_to(max(tile_height, model.min_size), model.multiple)
     network = model.bytes_per_pixel * padded_width * padded_height
-    pictures = _FLOAT_PIXEL * width * height * (1 + model.scale**2)
+    frames = _FLOAT_PIXEL * width * height * (1 + model.scale**2)
     # blending weighs a copy of the tile
     copy = _FLOAT_PIXEL * tile_width * tile_height * model.scale**2 if tiled else 0
-    return network + pictures + copy
+    return network + frames + copy
 
 
 def _ceil_to(value: int, multiple: int) -> int:

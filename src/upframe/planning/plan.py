@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
+from upframe.planning.estimate import (
+    GFLOPS_PER_CORE,
+    Cost,
+    network_seconds,
+    other_seconds,
+    passes_per_frame,
+)
+from upframe.planning.lengths import ChunkedModel, chunk_length, whole_segments
 from upframe.planning.memory import (
     BASE_BYTES,
     ENCODER_BYTES_PER_PIXEL,
     ModelNumbers,
+    TileChoice,
     choose_queue,
     choose_tile,
     mebibytes,
+    tile_bytes,
 )
 from upframe.planning.sizes import TargetSize
 from upframe.planning.tiles import TileGrid, plan_tiles
-
-DEFAULT_CHUNK_LENGTH = 240
-GFLOPS_PER_CORE = 45.0
-"""What a network reaches on one CPU core where nothing was measured: half of GEMM."""
-_DECODE_SECONDS = 0.008
-"""CPU time per million input pixels: decode and convert to RGB."""
-_ENCODE_SECONDS = 0.05
-"""CPU time per million output pixels: convert from RGB and encode, x264 medium."""
-_RESIZE_SECONDS = 0.04
-"""CPU time per million pixels of the larger picture: the last resize, if any."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,39 @@ class Source:
     """Sample aspect ratio."""
 
 
+class PlannedModel(ModelNumbers, ChunkedModel, Protocol):
+    """What planning must know of a model; a ``ModelCard`` has it all."""
+
+
+@dataclass(frozen=True)
+class Computer:
+    """Where and how the network computes, and how fast."""
+
+    runtime: str = "onnx"
+    device: str = "cpu"
+    precision: str = "fp32"
+    """What the network computes in."""
+    cores: int = 1
+    """CPU cores of the machine."""
+    threads: int = 1
+    """CPU threads of the network."""
+    seconds_per_megapixel: float | None = None
+    """Measured wall-clock seconds of one pass per million input pixels; None where
+    nothing was measured: then an estimate from ``threads``."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a resumed run keeps of the one that it continues."""
+
+    chunk_length: int
+    tile_width: int
+    tile_height: int
+
+
 @dataclass(frozen=True)
 class Plan:
-    """All decisions of a run; ``make_plan`` makes it, the engine carries it out."""
+    """All decisions of a run; ``make_plan`` makes it, the engine only reads it."""
 
     source: Source
     model: str
@@ -59,6 +89,12 @@ class Plan:
     """Output height in pixels."""
     sar: Fraction
     """Sample aspect ratio of the output."""
+    runtime: str
+    device: str
+    precision: str
+    """What the network computes in."""
+    threads: int
+    """CPU threads of the network."""
     tiles: TileGrid
     chunk_length: int
     """Largest number of core frames in a chunk."""
@@ -68,10 +104,10 @@ class Plan:
     """Frames that may wait on each side of the network."""
     memory_bytes: int
     """Estimated peak of the process."""
+    cost: Cost
+    """What one frame costs."""
     seconds_per_frame: float
-    """Estimated time per frame, all stages together."""
-    precision: str = "fp32"
-    """What the network computes in."""
+    """Estimated time per frame, all stages and context together."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -101,6 +137,7 @@ class Plan:
             "columns": len(self.tiles.xs),
             "rows": len(self.tiles.ys),
         }
+        values["measured"] = values.pop("cost")["measured"]
         values["resized"] = self.resized
         values["seconds"] = self.seconds
         values["warnings"] = list(self.warnings)
@@ -113,7 +150,7 @@ class Plan:
         depth = "16-bit" if source.deep else "8-bit"
         resized = ", resized from the network's size" if self.resized else ""
         if tiles.single:
-            cut = "whole picture"
+            cut = "whole frame"
         else:
             cut = (
                 f"{len(tiles.xs)} x {len(tiles.ys)} tiles of {tiles.tile_width}x"
@@ -121,14 +158,16 @@ class Plan:
             )
         context = f", {self.context} frames of context" if self.context else ""
         per_frame = f"{1000 * self.seconds_per_frame:.0f} ms per frame"
-        time = per_frame
+        basis = "measured here" if self.cost.measured else "rough: nothing measured yet"
+        time = f"{per_frame} ({basis})"
         if self.seconds is not None:
-            time = f"{_duration(self.seconds)}, {per_frame}"
+            time = f"{duration(self.seconds)}, {time}"
         lines = [
             f"input    {source.width}x{source.height}, {frames} frames, {depth}",
             f"output   {self.width}x{self.height}{resized}",
             f"model    {self.model}, x{self.scale}, {self.precision}",
-            f"picture  {cut}",
+            f"runs in  {self.runtime} on {self.device}, {self.threads} threads",
+            f"frame    {cut}",
             f"chunks   at most {self.chunk_length} frames{context}",
             f"memory   about {mebibytes(self.memory_bytes)}",
             f"time     about {time}",
@@ -139,13 +178,13 @@ class Plan:
 
 def make_plan(
     source: Source,
-    model: ModelNumbers,
+    model: PlannedModel,
     target: TargetSize,
     *,
     budget_bytes: int,
-    cores: int = 1,
-    gflops: float | None = None,
-    chunk_length: int = DEFAULT_CHUNK_LENGTH,
+    computer: Computer | None = None,
+    chunk_frames: int | None = None,
+    kept: Kept | None = None,
 ) -> Plan:
     """Decide how a video is upscaled.
 
@@ -154,49 +193,34 @@ def make_plan(
         model: the card of the model.
         target: output size, from ``resolve_size``.
         budget_bytes: memory that the whole process may take.
-        cores: CPU cores that share the work.
-        gflops: measured speed of the network in GFLOP/s; else guessed from ``cores``.
-        chunk_length: largest number of core frames in a chunk.
+        computer: where the network computes.
+        chunk_frames: largest number of core frames in a chunk that the user named.
+        kept: what a resumed run keeps.
 
     Returns:
         The plan; where something does not fit, ``warnings`` says what and what to do.
     """
-    sample = 2 if source.deep else 1
-    frame_in = 3 * sample * source.width * source.height
-    frame_out = 3 * sample * target.width * target.height
+    computer = computer or Computer()
     native = (source.width * model.scale, source.height * model.scale)
     resized = (target.width, target.height) != native
     largest = max(native[0] * native[1], target.width * target.height)
-
-    fixed = BASE_BYTES + model.base_bytes
-    fixed += ENCODER_BYTES_PER_PIXEL * target.width * target.height
-    fixed += 2 * model.context * frame_in
-    if resized:
-        # the last resize holds its result and one picture between its two passes
-        fixed += 2 * 12 * largest
-    waiting = 2 * (frame_in + frame_out)
-    choice = choose_tile(
-        source.width, source.height, model, budget_bytes - fixed - waiting
+    tiles, queue, memory, tile_warning = _fit(
+        source, model, target, largest if resized else 0, budget_bytes, kept
     )
-    tiles = plan_tiles(
-        source.width,
-        source.height,
-        choice.width,
-        choice.height,
-        model.overlap,
-        model.multiple,
+    computed = resized or model.gflops_per_megapixel == 0
+    other = other_seconds(
+        source.width * source.height,
+        target.width * target.height,
+        largest if computed else None,
     )
-    queue = choose_queue(frame_in, frame_out, budget_bytes - fixed - choice.bytes)
-    memory = fixed + choice.bytes + queue * (frame_in + frame_out)
-
-    speed = gflops if gflops is not None else GFLOPS_PER_CORE * cores
-    chunk_share = 1 + 2 * model.context / chunk_length
-    network = tiles.area / 1e6 * model.gflops_per_megapixel / speed * chunk_share
-    other = _DECODE_SECONDS * source.width * source.height / 1e6
-    other += _ENCODE_SECONDS * target.width * target.height / 1e6
-    if resized or model.gflops_per_megapixel == 0:
-        other += _RESIZE_SECONDS * largest / 1e6
-
+    if kept is not None:
+        length = kept.chunk_length
+    elif chunk_frames is not None:
+        length = whole_segments(model, chunk_frames)
+    else:
+        length = chunk_length(model, tiles.area, other, computer.threads)
+    cost = _cost(computer, model, tiles, other)
+    passes = passes_per_frame(source.frames, length, model.context, model.lookahead)
     return Plan(
         source=source,
         model=model.name,
@@ -204,14 +228,62 @@ def make_plan(
         width=target.width,
         height=target.height,
         sar=target.sar,
+        runtime=computer.runtime,
+        device=computer.device,
+        precision=computer.precision,
+        threads=computer.threads,
         tiles=tiles,
-        chunk_length=chunk_length,
+        chunk_length=length,
         context=model.context,
         queue_length=queue,
         memory_bytes=memory,
-        seconds_per_frame=network + other / cores,
-        warnings=_warnings(choice.warning, target, native, memory, budget_bytes),
+        cost=cost,
+        seconds_per_frame=cost.seconds_per_frame(passes),
+        warnings=_warnings(tile_warning, target, native, memory, budget_bytes),
     )
+
+
+def _fit(
+    source: Source,
+    model: ModelNumbers,
+    target: TargetSize,
+    resized_pixels: int,
+    budget_bytes: int,
+    kept: Kept | None,
+) -> tuple[TileGrid, int, int, str]:
+    """Tiles, queue length, estimated memory and a warning."""
+    sample = 2 if source.deep else 1
+    frame_in = 3 * sample * source.width * source.height
+    frame_out = 3 * sample * target.width * target.height
+    fixed = BASE_BYTES + model.base_bytes
+    fixed += ENCODER_BYTES_PER_PIXEL * target.width * target.height
+    fixed += 2 * model.context * frame_in
+    # the last resize holds its result and one image between its two passes
+    fixed += 2 * 12 * resized_pixels
+    waiting = 2 * (frame_in + frame_out)
+    size = (source.width, source.height)
+    choice = choose_tile(*size, model, budget_bytes - fixed - waiting)
+    if kept is not None:
+        need = tile_bytes(*size, kept.tile_width, kept.tile_height, model)
+        choice = TileChoice(kept.tile_width, kept.tile_height, need)
+    tiles = plan_tiles(
+        *size, choice.width, choice.height, model.overlap, model.multiple
+    )
+    queue = choose_queue(frame_in, frame_out, budget_bytes - fixed - choice.bytes)
+    memory = fixed + choice.bytes + queue * (frame_in + frame_out)
+    return tiles, queue, memory, choice.warning
+
+
+def _cost(
+    computer: Computer, model: PlannedModel, tiles: TileGrid, other: float
+) -> Cost:
+    measured = computer.seconds_per_megapixel
+    if measured is not None:
+        network = measured * tiles.area / 1e6
+    else:
+        speed = GFLOPS_PER_CORE * computer.threads
+        network = network_seconds(tiles.area, model.gflops_per_megapixel, speed)
+    return Cost(network, other, computer.cores, computer.threads, measured is not None)
 
 
 def _warnings(
@@ -242,7 +314,8 @@ def _ratio(value: Fraction) -> str:
     return f"{value.numerator}:{value.denominator}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time for people, ``1 min 05 s``."""
     whole = max(1, round(seconds))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)

@@ -12,7 +12,7 @@ that spares a temporal network needless or missed cuts:
 - a cut must stand out from the last four changes by a factor of 1.3: a fast pan changes
   every frame a lot. On 23 clips of DAVIS this takes 64 false cuts in 602 frames down to
   2, and the missed ones in 462 joints between the clips from 1 up to 3;
-- when the picture from before a cut comes back within the minimal scene length, the
+- when the frame from before a cut comes back within the minimal scene length, the
   cut was a flash, and does not delay the next one;
 - a cut inside the minimal scene length is dropped at once rather than merged later,
   because nothing here may look ahead.
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WIDTH = 160
-"""Largest width of the small picture on which frames are compared."""
+"""Largest width of the small frames on which frames are compared."""
 _GREY = 16.0
 """Pixels whose channels differ by less, of 255, have no reliable hue."""
 _RECENT = 4
@@ -59,7 +59,7 @@ class DetectorMemory:
 
 
 class ContentDetector:
-    """Says of each frame whether it starts a new scene; looks at no later frame.
+    """Reports for each frame whether it starts a new scene; needs no later frame.
 
     Args:
         threshold: mean change per channel, of 255, that makes a cut.
@@ -73,7 +73,7 @@ class ContentDetector:
         self._scene_start = 0
         self._previous: _Small | None = None
         self._recent: deque[float] = deque(maxlen=_RECENT)
-        # the scene before the last cut: its start and its last picture
+        # the scene before the last cut: its start and its last frame
         self._before: tuple[int, _Small] | None = None
 
     def push(self, frame: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
@@ -91,7 +91,7 @@ class ContentDetector:
         if previous is None:
             return False
         if previous.value.shape != small.value.shape:
-            # another picture size is another scene, whatever the scene length
+            # another frame size is another scene, whatever the scene length
             self._begin_scene(index, before=None)
             return True
         score = change(previous, small)
@@ -100,8 +100,8 @@ class ContentDetector:
                 self._begin_scene(index, before=(self._scene_start, previous))
                 return True
             if self._before is not None:
-                start, picture = self._before
-                if change(picture, small) < self._threshold:
+                start, last = self._before
+                if change(last, small) < self._threshold:
                     self._begin_scene(start, before=None)
                     return False
         self._recent.append(score)

@@ -1,4 +1,4 @@
-"""Sizes and times as people write them, and the size of the output picture."""
+"""Sizes and times as people write them, and the size of the output frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upframe.errors import UsageError
 
 
 class TargetSize(NamedTuple):
-    """The output picture."""
+    """The output frame."""
 
     width: int
     height: int
@@ -34,9 +34,9 @@ def resolve_size(
     - no wish: exactly ``model_scale`` times the input;
     - ``scale``: any factor, each axis rounded half up, at least 1 pixel;
     - ``size``: exactly that width and height; the sample aspect ratio changes so that
-      the picture keeps its shape on the screen;
+      the frame keeps its shape on the screen;
     - ``height_only``: exactly that height; the width keeps the aspect of the stored
-      picture, rounded to the nearest even number (half up), at least 2.
+      frame, rounded to the nearest even number (half up), at least 2.
 
     Except for ``size`` the sample aspect ratio passes through unchanged.
 
@@ -60,9 +60,7 @@ def resolve_size(
         )
     if scale is not None:
         if not (math.isfinite(scale) and scale > 0):
-            raise UsageError(
-                f"--scale {scale} is no enlargement.", "Give a number above 0."
-            )
+            raise UsageError(f"--scale {scale} is no scale.", "Give a number above 0.")
         # through text, so that 1.1 means 11/10 and not the nearest binary number
         factor = Fraction(str(scale))
         return TargetSize(
@@ -102,7 +100,7 @@ def parse_wh(text: str) -> tuple[int, int]:
         if width > 0 and height > 0:
             return width, height
     raise UsageError(
-        f"'{text}' is no picture size.", "Write width x height, as in 1280x720."
+        f"'{text}' is no frame size.", "Write width x height, as in 1280x720."
     )
 
 

@@ -1,10 +1,10 @@
-"""Tiles: a picture cut into overlapping rectangles, and joined again without seams.
+"""Tiles: a frame cut into overlapping rectangles, and joined again without seams.
 
 Neighbouring tiles share ``overlap`` input pixels. On each side of a tile that lies
-inside the picture, the outermost *margin* (three eighths of the overlap) has weight 0:
-there the network saw the tile's edge instead of the picture. In the middle quarter the
+inside the frame, the outermost *margin* (three eighths of the overlap) has weight 0:
+there the network saw the tile's edge instead of the frame. In the middle quarter the
 weights cross over along a cosine. So the joined result equals that of the whole
-picture, up to rounding, whenever the network looks no further than ``margin`` pixels.
+frame, up to rounding, whenever the network looks no further than ``margin`` pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of the input picture, in input pixels."""
+    """A rectangle of the input frame, in input pixels."""
 
     x: int
     y: int
@@ -50,13 +50,13 @@ class TileWeights:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Tiles that cover a picture, all of one size but for the last column and row,
+    """Tiles that cover a frame, all of one size but for the last column and row,
     which may be shorter by less than a multiple; made by ``plan_tiles``."""
 
     width: int
-    """Picture width, input pixels."""
+    """Frame width, input pixels."""
     height: int
-    """Picture height, input pixels."""
+    """Frame height, input pixels."""
     tile_width: int
     tile_height: int
     overlap: int
@@ -73,7 +73,7 @@ class TileGrid:
 
     @property
     def single(self) -> bool:
-        """Whether one tile is the whole picture, so that nothing is blended."""
+        """Whether one tile is the whole frame, so that nothing is blended."""
         return len(self) == 1
 
     @property
@@ -108,23 +108,23 @@ def plan_tiles(
     overlap: int,
     multiple: int = 1,
 ) -> TileGrid:
-    """Cover a picture with tiles.
+    """Cover a frame with tiles.
 
-    Per axis: one tile as long as the picture if it fits; else as few tiles as tiles of
+    Per axis: one tile as long as the frame if it fits; else as few tiles as tiles of
     the given size need, each then shortened as far as that number still covers the
-    picture. The last tile is shifted in until it ends with the picture, or less than a
+    frame. The last tile is shifted in until it ends with the frame, or less than a
     multiple before that: then it is shorter, so that it too starts on a multiple. A
-    network that works in patches sees the same patches as in the whole picture.
+    network that works in patches sees the same patches as in the whole frame.
 
     Args:
-        width: picture width in pixels.
-        height: picture height in pixels.
+        width: frame width in pixels.
+        height: frame height in pixels.
         tile_width: largest tile width in pixels.
         tile_height: largest tile height in pixels.
         overlap: pixels that neighbouring tiles share at least.
         multiple: tile sizes are rounded down to multiples of it, and all tile
             positions are multiples of it. An axis that one tile covers keeps the size
-            of the picture.
+            of the frame.
 
     Raises:
         ValueError: a size is not positive, or a tile is not larger than the overlap.
@@ -197,7 +197,7 @@ def _weights(grid: TileGrid, scale: int) -> TileWeights:
 class Blender:
     """Joins the upscaled tiles of one frame, given one by one in any order.
 
-    Holds the output picture and, while a tile is added, one more tile; nothing else.
+    Holds the output frame and, while a tile is added, one more tile; nothing else.
     With a single tile the given array itself is the result, not a copy.
 
     Args:
@@ -250,7 +250,7 @@ class Blender:
         self._canvas[y + top : y + bottom, x + left : x + right] += part
 
     def result(self) -> Floats:
-        """The joined picture (scale * height, scale * width, C).
+        """The joined frame (scale * height, scale * width, C).
 
         Raises:
             ValueError: tiles are missing.
@@ -267,7 +267,7 @@ def _support(weights: Floats) -> tuple[int, int]:
 
 
 def blend(grid: TileGrid, scale: int, tiles: Iterable[tuple[Tile, Floats]]) -> Floats:
-    """Join upscaled tiles, taken one at a time, into one picture.
+    """Join upscaled tiles, taken one at a time, into one frame.
 
     Args:
         grid: the tiles.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,7 @@ from upframe.engine.store import Store
 from upframe.media.frames import Frame
 from upframe.media.pipes import PipeEncoder
 from upframe.runtimes.base import Runtime
+from upframe.runtimes.choice import Fallback
 from upframe.runtimes.devices import peak_memory
 from upframe.runtimes.tiling import sessions
 
@@ -51,9 +52,8 @@ def run(job: Job, progress: ProgressCallback | None = None) -> Report:
             encoder.close()
             return report(job, runtime, counts, lost_properties(job), 0, began)
         with contextlib.closing(job.open_store()) as store:
-            job = job.adopt(store.settings)
             chunker, earlier = resume(job, store)
-            sink = make_sink(job, store, chunker.resume_points)
+            sink = make_sink(job, store, chunker.resume_points, runtime)
             counts = _compute(job, runtime, chunker, sink, earlier, progress)
             warnings = finish(job, store)
             store.remove()
@@ -111,7 +111,7 @@ def _compute(
 
 
 def resume(job: Job, store: Store) -> tuple[SceneChunker, Earlier]:
-    """Go on behind the chunks of the store: moves the source of the job there."""
+    """Continue after the chunks of the store: moves the source of the job there."""
     point = store.resume_point()
     chunker = SceneChunker(job.plan.chunk_length, job.plan.context, point)
     earlier = Earlier(set(store.done), store.state)
@@ -122,11 +122,18 @@ def resume(job: Job, store: Store) -> tuple[SceneChunker, Earlier]:
 
 
 def make_sink(
-    job: Job, store: Records, resume_points: Mapping[int, ResumePoint]
+    job: Job,
+    store: Records,
+    resume_points: Mapping[int, ResumePoint],
+    runtime: Runtime,
 ) -> VideoSink | ImageSink:
     """Where the chunks of a job go."""
+
+    def fallbacks() -> list[Fallback]:
+        return [*job.fallbacks, *runtime.fallbacks]
+
     if job.output.kind == "video":
-        return VideoSink(store, job.format, resume_points)
+        return VideoSink(store, job.format, resume_points, fallbacks)
     info, output = job.source.info, job.output
     return ImageSink(
         store,
@@ -135,6 +142,7 @@ def make_sink(
         deep=info.depth > 8,
         alpha=info.alpha,
         resume_points=resume_points,
+        fallbacks=fallbacks,
     )
 
 
@@ -149,6 +157,16 @@ class RunsModel(Protocol):
     @property
     def device(self) -> str:
         """``cpu``, ``cuda:0``, ..."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, ``int8``, ..."""
+        ...
+
+    @property
+    def fallbacks(self) -> Sequence[Fallback]:
+        """What it had to give up, in order."""
         ...
 
 
@@ -172,6 +190,8 @@ def report(
     """
     seconds = time.monotonic() - began
     notes = [*job.plan.warnings, *job.source.warnings, *job.format.warnings, *warnings]
+    fallbacks = dict.fromkeys((*job.fallbacks, *runtime.fallbacks))
+    notes += [str(one) for one in fallbacks]
     if resumed:
         notes.append(f"{resumed} frames were done in an earlier run.")
     return Report(
@@ -185,7 +205,7 @@ def report(
         model=job.model.card.name,
         runtime=runtime.name,
         device=runtime.device,
-        precision=job.plan.precision,
+        precision=runtime.precision,
         peak_rss_mb=round(peak_memory() / 1e6, 1),
         warnings=notes,
     )

@@ -36,6 +36,7 @@ from upframe.engine.prepare import Job
 from upframe.engine.store import Store
 from upframe.engine.tasks import ChunkTask, RunSpec, run_spec, survey_tasks
 from upframe.errors import RuntimeFailure, UpframeError, UsageError
+from upframe.runtimes.choice import Fallback
 from upframe.runtimes.devices import usable_cores
 
 _ATTEMPTS = 3
@@ -68,9 +69,8 @@ def run(job: Job, jobs: int, progress: ProgressCallback | None = None) -> Report
             )
         began = time.monotonic()
         with contextlib.closing(job.open_store()) as store:
-            job = job.adopt(store.settings)
             threads = max(1, (job.options.threads or usable_cores()) // jobs)
-            spec = run_spec(job, store.settings, threads)
+            spec = run_spec(job, threads)
             chunker, earlier = resume(job, store)
             pool = _Pool(
                 store,
@@ -202,6 +202,8 @@ class ModelInfo:
 
     name: str = ""
     device: str = ""
+    precision: str = ""
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class _Pool:
@@ -299,7 +301,12 @@ class _Pool:
         elif message.event == "failed":
             raise value
         elif message.event == "open":
-            self.model = ModelInfo(value["runtime"], value["device"])
+            self.model = replace(
+                self.model,
+                name=value["runtime"],
+                device=value["device"],
+                precision=value["precision"],
+            )
         elif message.event == "error":
             raise _error(value)
         elif worker is not None and message.event == "frame":
@@ -311,6 +318,9 @@ class _Pool:
             self._carries_state = self._carries_state and bool(record.state)
             if value["refused"]:
                 self._refused.append(value["refused"])
+            new = (Fallback.from_json(one) for one in value["fallbacks"])
+            fallbacks = tuple(dict.fromkeys((*self.model.fallbacks, *new)))
+            self.model = replace(self.model, fallbacks=fallbacks)
             worker.task = None
             self._survey.free()
         elif worker is not None and worker in self._workers:
