@@ -30,6 +30,8 @@ from upframe.evaluation.evaluate import evaluate
 from upframe.evaluation.options import (
     BenchKeywords,
     BenchOptions,
+    CalibrateKeywords,
+    CalibrateOptions,
     EvaluateKeywords,
     EvaluateOptions,
 )
@@ -215,6 +217,7 @@ def test_a_misspelled_option_is_a_type_error_as_usual():
         (StreamOptions, (StreamKeywords, ModelKeywords)),
         (EvaluateOptions, (EvaluateKeywords,)),
         (BenchOptions, (BenchKeywords,)),
+        (CalibrateOptions, (CalibrateKeywords,)),
     ],
 )
 def test_keyword_types_are_in_step_with_the_declarations(cls, keywords):

@@ -46,7 +46,8 @@ def _model(value: object) -> str:
         ) from None
 
 
-def _device(value: object) -> str:
+def device(value: object) -> str:
+    """A check: ``auto``, ``cpu`` or ``cuda[:N]``."""
     name = text(value)
     if name != "auto":
         try:
@@ -64,7 +65,7 @@ def _encoder_options(value: object) -> dict[str, str]:
 class ComputeOptions(Declared):
     """Where and how a model computes."""
 
-    device: str = option("auto", _device, "auto, cpu or cuda[:N].")
+    device: str = option("auto", device, "auto, cpu or cuda[:N].")
     runtime: str = option("auto", one_of(RUNTIME_NAMES), f"{', '.join(RUNTIME_NAMES)}.")
     precision: str = option(
         "auto",

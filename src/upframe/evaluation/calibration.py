@@ -5,15 +5,18 @@ Importing this module needs the extra ``[diffusion]``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 
 from upframe.datasets.frames import Clip
 from upframe.datasets.layouts import open_footage
+from upframe.engine.declaring import documented
 from upframe.errors import UsageError
+from upframe.evaluation.options import CalibrateKeywords, CalibrateOptions
 from upframe.runtimes.torch import place
 from upframe.systems.oasis.attention import architecture, attention_weights, measure
 from upframe.systems.oasis.head_routing import (
@@ -31,21 +34,13 @@ THRESHOLD = 0.25
 """Nats: 78% of the attention inside the pattern."""
 
 
+@documented(CalibrateOptions, CalibrateKeywords)
 def calibrate(
     model: str | Path,
     data: Path,
     *,
-    window: Sequence[int] = (3, 9, 9),
-    threshold: float | None = None,
-    local_share: float | None = None,
-    frames: int = 33,
-    patch: int | None = None,
-    queries: int = 1024,
-    device: str = "cpu",
-    threads: int | None = None,
-    commit: str | None = None,
-    offline: bool = False,
     progress: Callable[[str], None] | None = None,
+    **options: Unpack[CalibrateKeywords],
 ) -> Routing:
     """Measure every head's attention on clips, and route it.
 
@@ -54,45 +49,49 @@ def calibrate(
             its name.
         data: low-resolution clips as the model will get them: a video, or a folder of
             clips.
-        window: tokens: frames, height, width; odd.
-        threshold: largest divergence in nats of a head that does not stay global;
-            None for `THRESHOLD`.
-        local_share: share of heads that become local, instead of a threshold.
-        frames: the first of each clip.
-        patch: side in pixels of the square in the middle of the frames that is looked
-            at; None for whole frames. Attention of a model that was trained on patches
-            is spread thin over more tokens than it has ever seen.
-        queries: tokens of each clip whose attention is measured in each layer.
-        device: cpu or cuda[:N].
-        threads: of the CPU; None for all cores.
-        commit: of a hub id; see `upframe.systems.diffusion.components.find_folder`.
-        offline: no network.
-        progress: gets a line for each clip.
+        {options}
+        progress: called with a line for each clip.
 
     Returns:
         The routing, with what was measured.
 
     Raises:
-        UsageError: numbers that make no sense; a model of another system.
+        UsageError: an option is invalid; a model of another system.
         InputError: there are no clips, or they cannot be read.
         WeightsError: the model is missing or damaged.
     """
-    _check(threshold, local_share, frames, patch, queries)
-    span = check_window(window)
+    chosen = CalibrateOptions.from_keywords(options, caller="calibrate")
+    return run_calibration(model, data, chosen, progress)
+
+
+def run_calibration(
+    model: str | Path,
+    data: Path,
+    options: CalibrateOptions,
+    progress: Callable[[str], None] | None = None,
+) -> Routing:
+    """The same from checked options."""
+    if options.threshold is not None and options.local_share is not None:
+        raise UsageError(
+            "Heads are chosen by a threshold or by a share, not by both.",
+            "Leave one out.",
+        )
+    span = check_window(options.window)
     clips = open_footage(data)
-    where = place(device, threads)
-    system = _open(model, commit, offline).to(where)
+    where = place(options.device, options.threads)
+    system = _open(model, options.commit, options.offline).to(where)
+    queries = options.queries
     with torch.inference_mode(), measure(system.transformer, span, queries) as found:
         for number, clip in enumerate(clips, 1):
             if progress is not None:
                 progress(f"{number}/{len(clips)} {clip.name}")
-            frames_of_clip = _read(clip, frames, system.scale)
-            system.latents(_middle(frames_of_clip, patch).to(where))
+            frames = _read(clip, options.frames, system.scale)
+            system.latents(_middle(frames, options.patch).to(where))
     divergences = found.mean()
-    if local_share is not None:
-        limit = threshold_for(divergences, local_share)
+    if options.local_share is not None:
+        limit = threshold_for(divergences, options.local_share)
     else:
-        limit = THRESHOLD if threshold is None else threshold
+        limit = THRESHOLD if options.threshold is None else options.threshold
     return Routing(
         architecture=architecture(system.transformer),
         window=span,
@@ -105,27 +104,6 @@ def calibrate(
             threshold=limit,
         ),
     )
-
-
-def _check(
-    threshold: float | None,
-    local_share: float | None,
-    frames: int,
-    patch: int | None,
-    queries: int,
-) -> None:
-    """Raise UsageError for options that contradict each other or measure nothing."""
-    if threshold is not None and local_share is not None:
-        raise UsageError(
-            "Heads are chosen by a threshold or by a share, not by both.",
-            "Leave one away.",
-        )
-    if min(frames, queries, 1 if patch is None else patch) < 1:
-        raise UsageError(
-            f"{frames} frames of {patch or 'all'} pixels and {queries} queries measure "
-            "nothing.",
-            "Give at least one of each.",
-        )
 
 
 def _open(model: str | Path, commit: str | None, offline: bool) -> OASIS:

@@ -1,18 +1,21 @@
-"""Options of evaluation and bench, declared once like those of runs."""
+"""Options of evaluation, bench and calibration, declared once like those of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from upframe.engine.checks import (
     Refused,
+    flag,
     frame_size,
     integer,
     names,
     number,
     path,
     several,
+    text,
 )
 from upframe.engine.declaring import Declared, option
 from upframe.engine.options import (
@@ -20,6 +23,7 @@ from upframe.engine.options import (
     ComputeKeywords,
     ComputeOptions,
     MaskOptions,
+    device,
 )
 from upframe.errors import UsageError
 from upframe.evaluation.metrics import METRICS
@@ -152,3 +156,71 @@ class BenchKeywords(ComputeKeywords, total=False):
     frames: int | str
     rounds: int | str
     keep_ratio: float | Sequence[float] | None
+
+
+def _window(value: object) -> tuple[int, ...]:
+    sides = value.split("x") if isinstance(value, str) else value
+    if not isinstance(sides, Sequence) or len(sides) != 3:
+        raise Refused("is no window", "Give it as TxHxW, such as 3x9x9.")
+    checked = tuple(integer(1, 9999)(side) for side in sides)
+    if any(side % 2 == 0 for side in checked):
+        raise Refused("has no centre", "Give odd numbers, such as 3x9x9.")
+    return checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(Declared):
+    """Options of `upframe.evaluation.calibration.calibrate`."""
+
+    window: tuple[int, ...] = option(
+        (3, 9, 9),
+        _window,
+        "Tokens of a window, frames x height x width, odd.",
+        metavar="TxHxW",
+    )
+    threshold: float | None = option(
+        None,
+        number(0, 1000),
+        "Largest KL divergence, in nats, of a head that becomes local. Default: 0.25, "
+        "which is 78% of its attention.",
+        metavar="F",
+    )
+    local_share: float | None = option(
+        None,
+        number(0, 1),
+        "Share of heads that become local, instead of a threshold.",
+        metavar="R",
+    )
+    frames: int = option(33, integer(1), "The first of each clip.", metavar="N")
+    patch: int | None = option(
+        None,
+        integer(1),
+        "Side in pixels of the square in the middle of the frames that is measured; "
+        "for models that were trained on patches, whose attention spreads thin over "
+        "more tokens. Default: whole frames.",
+        metavar="N",
+    )
+    queries: int = option(
+        1024, integer(1), "Tokens measured in each clip and layer.", metavar="N"
+    )
+    device: str = option("cpu", device, "cpu or cuda[:N].")
+    threads: int | None = option(
+        None, integer(1, 1024), "CPU threads. Default: all cores.", metavar="N"
+    )
+    commit: str | None = option(None, text, "Commit of a hub id.")
+    offline: bool = option(False, flag, "Use no network.", kind="flag")
+
+
+class CalibrateKeywords(TypedDict, total=False):
+    """What callers may give for `CalibrateOptions`."""
+
+    window: Sequence[int] | str
+    threshold: float | str | None
+    local_share: float | str | None
+    frames: int | str
+    patch: int | str | None
+    queries: int | str
+    device: str
+    threads: int | str | None
+    commit: str | None
+    offline: bool

@@ -213,12 +213,7 @@ def make_plan(
         target.width * target.height,
         largest if computed else None,
     )
-    if kept is not None:
-        length = kept.chunk_length
-    elif chunk_frames is not None:
-        length = whole_segments(model, chunk_frames)
-    else:
-        length = chunk_length(model, tiles.area, other, computer.threads)
+    length = _length(model, tiles.area, other, computer.threads, chunk_frames, kept)
     cost = _cost(computer, model, tiles, other)
     passes = passes_per_frame(source.frames, length, model.context, model.lookahead)
     return Plan(
@@ -272,6 +267,23 @@ def _fit(
     queue = choose_queue(frame_in, frame_out, budget_bytes - fixed - choice.bytes)
     memory = fixed + choice.bytes + queue * (frame_in + frame_out)
     return tiles, queue, memory, choice.warning
+
+
+def _length(
+    model: PlannedModel,
+    area: int,
+    other: float,
+    threads: int,
+    chunk_frames: int | None,
+    kept: Kept | None,
+) -> int:
+    """Core frames in a chunk: those of the run that is continued, those that the user
+    named, or what suits the model."""
+    if kept is not None:
+        return kept.chunk_length
+    if chunk_frames is not None:
+        return whole_segments(model, chunk_frames)
+    return chunk_length(model, area, other, threads)
 
 
 def _cost(

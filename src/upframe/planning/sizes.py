@@ -66,19 +66,14 @@ def resolve_size(
         return TargetSize(
             max(1, _half_up(width * factor)), max(1, _half_up(height * factor)), sar
         )
+    if min(size or (1, 1)) < 1 or (height_only is not None and height_only < 1):
+        raise UsageError(
+            f"{named[0]} {size or height_only} has no pixels.", "Give at least 1."
+        )
     if size is not None:
-        if min(size) < 1:
-            raise UsageError(
-                f"--size {size[0]}x{size[1]} has no pixels.",
-                "Give width and height of at least 1.",
-            )
         kept = sar * Fraction(width * size[1], height * size[0])
         return TargetSize(size[0], size[1], kept)
     if height_only is not None:
-        if height_only < 1:
-            raise UsageError(
-                f"--height {height_only} has no pixels.", "Give at least 1."
-            )
         pairs = _half_up(Fraction(width * height_only, height * 2))
         return TargetSize(max(2, 2 * pairs), height_only, sar)
     return TargetSize(width * model_scale, height * model_scale, sar)
