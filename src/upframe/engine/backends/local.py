@@ -203,9 +203,9 @@ def report(
         seconds=round(seconds, 3),
         fps=round((counts.frames_out - resumed) / max(seconds, 1e-9), 3),
         model=job.model.card.name,
-        runtime=runtime.name,
-        device=runtime.device,
-        precision=runtime.precision,
+        runtime=runtime.name or job.plan.runtime,
+        device=runtime.device or job.plan.device,
+        precision=runtime.precision or job.plan.precision,
         peak_rss_mb=round(peak_memory() / 1e6, 1),
         warnings=notes,
     )
