@@ -249,3 +249,15 @@ def test_an_unknown_choice_for_sound_is_refused(cli, clip, tmp_path):
     assert_complains(ran, "--audio louder", "recode", code=2)
     with pytest.raises(upframe.UpframeError, match="louder"):
         upscale(path, tmp_path / "out.mkv", audio="louder")
+
+
+@pytest.mark.parametrize("codec", ["pcm_alaw", "pcm_s16be"])
+def test_pcm_that_outlasts_the_video_is_copied_into_mov(clip, tmp_path, codec):
+    sound = Audio(codec, rate=8000, layout="mono", seconds=Fraction(3))
+    path = clip("in.mov", frames=25, audio=[sound])
+    report = upscale(path, tmp_path / "out.mov")
+    out = describe(tmp_path / "out.mov")
+    assert out.audio[0].codec == codec
+    assert not any("recoded" in w for w in report.warnings)
+    data = [b"".join(p.data for p in d.audio[0].packets) for d in (out, describe(path))]
+    assert data[0] == data[1]

@@ -23,7 +23,7 @@ _CELL = SIDE // 4
 """Rows and columns of a thumbnail in one of 4 x 4 parts."""
 _SOUND = Fraction(1, 50)
 """Seconds by which sound may move against the video."""
-_RECODED = Fraction(1, 10)
+_RECODED = Fraction(3, 20)
 """The same for the first packet of sound that was coded anew."""
 _OWN_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}

@@ -215,7 +215,7 @@ def first_packets(
 def _fits(handler: Handler, packets: list[Packet[Any]], muxer: str) -> bool:
     """Whether a container takes a stream: its header, first packets and trailer."""
     file = io.BytesIO()
-    written = 0
+    written = size = 0
     try:
         with av.open(file, "w", format=muxer) as trial:
             target = handler.add_to(trial)
@@ -223,12 +223,15 @@ def _fits(handler: Handler, packets: list[Packet[Any]], muxer: str) -> bool:
             for packet in _converted(handler, packets):
                 packet.stream = target
                 written += bool(packet.size)
+                size += packet.size
                 trial.mux_one(packet)
         if written == 0:
             return not packets or not isinstance(handler, AudioRecoder)
         file.seek(0)
         with open_input(file, format=muxer) as back:
-            return sum(1 for packet in back.demux() if packet.size) >= written
+            sizes = [packet.size for packet in back.demux() if packet.size]
+            # MOV joins packets of PCM; others take headers off each packet.
+            return len(sizes) >= written or sum(sizes) >= size
     except (av.error.FFmpegError, ValueError, InputError):
         return False
 
