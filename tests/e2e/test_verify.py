@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,14 @@ def test_command_line(cli, clip, tmp_path):
     ran = cli("verify", path, tmp_path / "missing.mkv")
     assert ran.code == 1
     assert "does not exist" in ran.err
+
+
+def test_the_page_names_every_code():
+    root = Path(__file__).parents[2]
+    source = (root / "src/upframe/media/comparison.py").read_text()
+    kinds = ("audio", "video", "subtitle", "cover", "attachment")
+    codes = set(re.findall(r'^\s+"([a-z]+_[a-z_]+)",$', source, re.MULTILINE))
+    codes |= {f"{kind}_lost" for kind in kinds} | {"audio_recoded", "audio_changed"}
+    page = (root / "docs/verify.md").read_text()
+    assert len(codes) > 15
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
