@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_support import FAST, environment
+from e2e_support import FAST, assert_complains, environment, run
 from media_factory import Audio, write_clip
 from upframe.engine.backends import local, processes
 from upframe.engine.driver import SceneChunker
@@ -218,3 +218,17 @@ def test_no_worker_outlives_its_parent(movie, whole, tmp_path, with_signal):
     report = local.run(job_of(movie, target))
     assert any("earlier" in text for text in report.warnings)
     assert target.read_bytes() == whole
+
+
+def test_the_option_jobs(movie, whole, tmp_path):
+    target = tmp_path / "out.mp4"
+    ran = run(
+        movie, "-o", target, "--model", FAST, "--scale", 2, "--chunk-frames", CHUNK,
+        "--threads", 2, "--jobs", 2, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran
+    assert target.read_bytes() == whole
+    ran = run(movie, "-o", "-", "--model", FAST, "--jobs", 2)
+    assert_complains(ran, "--jobs", code=2)
+    ran = run(movie, "-o", target, "-y", "--model", FAST, "--jobs", 0)
+    assert_complains(ran, "--jobs", code=2)

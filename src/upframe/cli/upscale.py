@@ -11,7 +11,7 @@ import typer
 
 from upframe.cli import console
 from upframe.cli.options import with_options
-from upframe.engine.backends.local import run
+from upframe.engine.backends.choose import run
 from upframe.engine.finish import Report
 from upframe.engine.options import Options
 from upframe.engine.prepare import Job, prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from upframe.engine.backends.local import run
+from upframe.engine.backends.choose import run
 from upframe.engine.declaring import documented
 from upframe.engine.finish import Report
 from upframe.engine.options import AnyPath, Keywords, Options

@@ -202,6 +202,13 @@ class Options(StreamOptions):
         "Largest number of frames that are encoded and resumed as one chunk.",
         metavar="N",
     )
+    jobs: int = option(
+        1,
+        integer(1, 256),
+        "Processes that share the chunks of each video, and the threads and memory. "
+        "Default: 1.",
+        metavar="N",
+    )
     overwrite: bool = option(
         False,
         flag,
@@ -255,5 +262,6 @@ class Keywords(StreamKeywords, ModelKeywords, total=False):
     encoder_options: Mapping[str, str | int | float] | Sequence[str] | None
     rate: float | Fraction | str | None
     chunk_frames: int | str | None
+    jobs: int | str
     overwrite: bool
     fresh: bool

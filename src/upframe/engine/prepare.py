@@ -311,7 +311,8 @@ class _Draft:
                 source,
                 card,
                 target,
-                budget_bytes=options.memory or available_memory() // 2,
+                budget_bytes=(options.memory or available_memory() // 2)
+                // options.jobs,
                 computer=computer,
                 chunk_frames=options.chunk_frames,
                 kept=kept,

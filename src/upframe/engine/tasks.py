@@ -109,7 +109,7 @@ def run_spec(job: Job, threads: int) -> RunSpec:
     """
     assert job.path is not None
     assert job.output.path is not None
-    options = replace(job.options, threads=threads, fresh=False)
+    options = replace(job.options, threads=threads, memory=None, jobs=1, fresh=False)
     return RunSpec(
         source=str(job.path.absolute()),
         output=str(job.output.path.absolute()),
