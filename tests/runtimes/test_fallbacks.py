@@ -6,6 +6,7 @@ have none here, then refuse it by themselves.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,7 @@ from onnx_networks import card
 from machines import machine
 from upframe.errors import RuntimeFailure, WeightsError
 from upframe.runtimes import onnx
-from upframe.runtimes.base import current_choice
-from upframe.runtimes.choice import Choice
+from upframe.runtimes.choice import Choice, Fallback
 from upframe.runtimes.devices import has_cuda
 from upframe.runtimes.onnx import OnnxRuntime
 from upframe.runtimes.registry import RUNTIMES, choose, open_runtime
@@ -42,8 +42,11 @@ def test_auto_goes_on_without_a_gpu_that_cannot_be_used_and_reports_it(network, 
     assert "no CUDA" in str(device)
     assert runtime.session().push(frame)[0].shape == (80, 112, 3)
     # a resumed run begins with what this one ended with, and tries no GPU
-    kept = Choice.from_json(current_choice(runtime, choice).to_json())
-    again = open_runtime(card(), files, kept, threads=1, runtimes=GPUS)
+    kept = [
+        Fallback.from_json(json.loads(json.dumps(f.to_json())))
+        for f in runtime.fallbacks
+    ]
+    again = open_runtime(card(), files, choice.after(kept), threads=1, runtimes=GPUS)
     assert (again.device, again.precision, again.fallbacks) == ("cpu", "int8", [])
 
 

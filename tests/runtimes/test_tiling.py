@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from onnx_networks import RADIUS, card
 
 from upframe.planning.tiles import plan_tiles
+from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.onnx import OnnxRuntime
-from upframe.runtimes.sessions import SessionBase
-from upframe.runtimes.tiling import TiledSession
+from upframe.runtimes.sessions import ImageSession, SessionBase
+from upframe.runtimes.tiling import TiledSession, sessions
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,48 @@ def test_a_frame_of_another_size_is_refused(runtime, frame):
     session = TiledSession(runtime, plan_tiles(64, 40, 24, 24, 8))
     with pytest.raises(ValueError, match="not made for"):
         session.push(frame)
+
+
+class Counting(ImageSession):
+    """Carries the number of frames that went through it."""
+
+    def __init__(self, runtime):
+        super().__init__(lambda frame, number: runtime.session().push(frame)[0])
+        self.seen = 0
+
+    def begin(self, first, state):
+        super().begin(first, state)
+        self.seen = int(state.get("seen", 0))
+
+    def push(self, frame):
+        self.seen += 1
+        return super().push(frame)
+
+    def state(self):
+        return {"seen": np.array(self.seen)}
+
+
+class CountingRuntime(LoadedModel):
+    def __init__(self, runtime):
+        super().__init__(runtime.card)
+        self._runtime = runtime
+
+    def session(self):
+        return Counting(self._runtime)
+
+
+def test_every_tile_carries_its_own_state_and_gets_the_number_of_the_frame(
+    runtime, frame
+):
+    counting, grid = CountingRuntime(runtime), plan_tiles(56, 40, 24, 24, 8)
+    first = sessions(counting, grid)()
+    first.begin(5, {})
+    first.push(frame)
+    state = first.state()
+    assert {int(seen) for seen in state.values()} == {1}
+    assert len(state) == len(list(grid))
+    second = sessions(counting, grid)()
+    second.begin(6, state)
+    second.push(frame)
+    assert {int(seen) for seen in second.state().values()} == {2}
+    assert {inner.number for inner in second._sessions} == {7}

@@ -17,7 +17,7 @@ from upframe.datasets.layouts import open_footage
 from upframe.engine.declaring import documented
 from upframe.errors import UsageError
 from upframe.evaluation.options import CalibrateKeywords, CalibrateOptions
-from upframe.runtimes.torch import place
+from upframe.runtimes.torch import configure_device
 from upframe.systems.oasis.attention import architecture, attention_weights, measure
 from upframe.systems.oasis.head_routing import (
     Calibration,
@@ -78,7 +78,7 @@ def run_calibration(
         )
     span = check_window(options.window)
     clips = open_footage(data)
-    where = place(options.device, options.threads)
+    where = configure_device(options.device, options.threads)
     system = _open(model, options.commit, options.offline).to(where)
     queries = options.queries
     with torch.inference_mode(), measure(system.transformer, span, queries) as found:

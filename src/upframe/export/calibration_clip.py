@@ -1,11 +1,11 @@
-"""Clips drawn by arithmetic, from which an int8 export takes the ranges of its values.
+"""Synthetic clips, from which an int8 export takes the ranges of its values.
 
 They are the same on every machine, so that an export is a function of the weights
 alone. Each shows what makes values large or common in footage: noise whose amplitude
 falls with the frequency, as in photographs; edges at all angles, and curves; lines of
-print, dark on light and light on dark. It is drawn four times as large and shrunk, as
-footage is by a lens, and pans by parts of a pixel; the last one also changes at once,
-as no motion explains.
+print, dark on light and light on dark. It is rendered four times as large and then
+downsampled, as a lens does, and pans by parts of a pixel; the last one also changes
+abruptly, which no motion explains.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _scene(
         top, left = (int(rng.integers(0, side - 128)) for side in shape)
         page = np.full((128, 128), paper)
         for line in range(12, 116, 24):
-            # strokes of a pixel of the shrunk picture, and between them
+            # strokes of a pixel of the downsampled frame, and between them
             strokes = np.repeat(rng.random((4, 26)) < 0.5, _SHRINK, axis=0)
             page[line : line + 16, 12:116] = np.where(
                 np.repeat(strokes, _SHRINK, axis=1), ink, paper

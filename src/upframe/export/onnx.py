@@ -2,8 +2,8 @@
 
 Image models: input ``frames``, float32 (N, H, W, 3) in [0, 1], H and W multiples of the
 card's ``multiple``; output ``upscaled``, float32 (N, s*H, s*W, 3), clipped to [0, 1].
-All of N, H and W are free. Transposition and clipping are part of the graph. Networks
-of clips: see ``upframe.export.recurrent``.
+All of N, H and W are free. Transposition and clipping are part of the graph. Recurrent
+models: see ``upframe.export.recurrent``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ OPSET = 18
 TOLERANCE = 1e-4
 """Largest difference to torch that an export may have, of a range of 1."""
 AGREEMENT = 40.0
-"""Lowest PSNR, in dB, of an int8 export to torch on noise, where a rounding that falls
-the other way grows from frame to frame."""
+"""Lowest PSNR, in dB, of an int8 export to torch on noise, where a different rounding
+grows from frame to frame."""
 FIDELITY = 40.0
-"""Lowest PSNR, in dB, of int8 to float on drawn clips."""
+"""Lowest PSNR, in dB, of int8 to fp32 on synthetic clips."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class OnnxExport:
     """What was written."""
 
     files: Mapping[str, Path]
-    """By the name that cards give them: ``onnx``; for networks of clips that graph does
+    """By the name that cards give them: ``onnx``; for recurrent models that graph does
     whole steps, and ``onnx-masked`` those that skip windows. In int8 ``onnx-int8`` and
     ``onnx-int8-masked``."""
     opset: int
@@ -52,7 +52,7 @@ class OnnxExport:
     """In float, the largest difference to torch over the sizes that were tried, of a
     range of 1."""
     fidelity: float | None = None
-    """In int8, the PSNR to float on drawn clips, in dB."""
+    """In int8, the PSNR to fp32 on synthetic clips, in dB."""
 
     @property
     def path(self) -> Path:
@@ -144,8 +144,19 @@ def export_image_model(
         from upframe.export.fusion import simplify
     except ImportError as error:
         raise MissingExtraError("Export to ONNX", "export") from error
-    p = multiple
     frames = _Frames(network, upscale or network).eval()
+    _trace(frames, path, multiple)
+    model = onnx.load(str(path))
+    simplify(model)
+    for node in model.graph.node:
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+    return _approved({"onnx": path}, _difference(frames, path, multiple))
+
+
+def _trace(frames: _Frames, path: Path, p: int) -> None:
+    """Write a graph whose sides are free multiples of ``p``."""
     with warnings.catch_warnings():
         # The exporter by tracing is deprecated in favour of one that, as of torch
         # 2.13, cannot leave the batch free for this network.
@@ -163,14 +174,6 @@ def export_image_model(
                 "upscaled": {0: "N", 1: "sH", 2: "sW"},
             },
         )
-    model = onnx.load(str(path))
-    simplify(model)
-    for node in model.graph.node:
-        node.doc_string = ""
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
-
-    return _approved({"onnx": path}, _difference(frames, path, p))
 
 
 def _difference(frames: _Frames, path: Path, p: int) -> float:
@@ -192,7 +195,7 @@ def _difference(frames: _Frames, path: Path, p: int) -> float:
 def export_recurrent(
     network: MIAVSRLite, path: Path, *, int8: bool = False
 ) -> OnnxExport:
-    """Write both steps of a network of clips and compare them with torch.
+    """Write both steps of a recurrent model and compare them with torch.
 
     Args:
         network: in eval mode, float32, on the CPU.
@@ -224,7 +227,7 @@ def export_recurrent(
     if not fidelity >= FIDELITY:
         raise _refused(
             files,
-            f"In int8 this network keeps {fidelity:.1f} dB to itself in float.",
+            f"In int8 this network has {fidelity:.1f} dB PSNR to itself in fp32.",
             "Export it without --int8.",
         )
     return OnnxExport(files, OPSET, fidelity=fidelity)

@@ -9,7 +9,7 @@ Two graphs make a model:
   ``next_hidden``.
 * ``<name>.masked.onnx``, the step that skips windows: also ``refresh`` (bool: compute
   all windows, as the first step must), ``keep_ratio`` (the largest share of windows to
-  compute; below 0 all that are not settled) and, beside ``hidden``, what
+  compute; below 0 all that are not static) and, beside ``hidden``, what
   ``upframe.systems.mia_vsr_lite.stream.Memory`` holds, zeros at first; also gives
   ``computed`` (1 + groups, windows), ``next_`` of each state, and ``moved_hidden`` and
   ``moved_detail``, which may be given the memory of ``next_hidden`` and
@@ -18,7 +18,7 @@ Two graphs make a model:
 
 In int8 (``<name>.int8.onnx`` and ``<name>.int8.masked.onnx``) ``hidden``, ``detail``
 and ``input_<i>`` are bytes, and what stands for zeros is another number for each: the
-metadata ``zeros`` tells it as JSON, by name.
+metadata ``zeros`` holds it as JSON, by name.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def _names(memory: Memory) -> list[str]:
     numbered = [
         f"{name}_{i}" for name, some in tables.items() for i in range(len(some))
     ]
+    # "books" are the statistics of blocks, as graphs of 0.1 name them
     return ["hidden", "detail", "books", *numbered]
 
 
@@ -107,7 +108,7 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
         opset: of ONNX.
 
     Returns:
-        The largest difference of a picture to torch, of a range of 1, over some sizes
+        The largest difference of a frame to torch, of a range of 1, over some sizes
         and steps of clips that move in part.
     """
     step, whole = StreamStep(network), WholeStep(network)
@@ -115,15 +116,15 @@ def export_steps(network: MIAVSRLite, path: Path, opset: int) -> float:
     return max(
         float(np.abs(got - want).max())
         for size in _SIZES
-        for got, want in _pictures(step, whole, path, size)
+        for got, want in _outputs(step, whole, path, size)
     )
 
 
 def export_int8(network: MIAVSRLite, path: Path, opset: int) -> tuple[float, float]:
     """Write both graphs with convolutions in int8, and compare them.
 
-    The ranges of values are those of drawn clips (``calibration_clip``), so that the
-    graphs are a function of the weights alone.
+    The ranges of values are those of synthetic clips (``calibration_clip``), so that
+    the graphs are a function of the weights alone.
 
     Args:
         network: in eval mode, float32, on the CPU.
@@ -131,9 +132,9 @@ def export_int8(network: MIAVSRLite, path: Path, opset: int) -> tuple[float, flo
         opset: of ONNX.
 
     Returns:
-        The lowest PSNR, in dB, of a picture to what torch computes of the same bytes,
+        The lowest PSNR, in dB, of a frame to what torch computes of the same bytes,
         over the steps that :func:`export_steps` compares; and that of both steps to the
-        network in float, over all frames of the drawn clips.
+        network in float, over all frames of the synthetic clips.
     """
     convolutions = Convolutions(network)
     calibrated = WholeStep(network, convolutions)
@@ -151,7 +152,7 @@ def export_int8(network: MIAVSRLite, path: Path, opset: int) -> tuple[float, flo
     agreement = min(
         _psnr(got, want)
         for size in _SIZES
-        for got, want in _pictures(step, whole, path, size)
+        for got, want in _outputs(step, whole, path, size)
     )
     fidelity = _psnr(np.concatenate(run()), np.concatenate(exact))
     return agreement, fidelity
@@ -165,15 +166,15 @@ def _run_whole(step: WholeStep, clip: Clip) -> NDArray[np.float32]:
         .start(height, width)
         .hidden
     )
-    pictures = []
+    outputs = []
     with torch.inference_mode():
         for i in range(count):
             frames = clip[[max(0, i - 1), i, min(count - 1, i + 1)]]
-            picture, hidden = step(
+            output, hidden = step(
                 torch.from_numpy(frames), torch.tensor(i == 0), hidden
             )
-            pictures.append(picture.numpy())
-    return np.concatenate(pictures)
+            outputs.append(output.numpy())
+    return np.concatenate(outputs)
 
 
 def _psnr(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -247,17 +248,17 @@ def _write(
     onnx.save(model, str(path))
 
 
-def _pictures(
+def _outputs(
     step: StreamStep, whole: WholeStep, path: Path, size: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Pictures of both graphs, each with that of torch."""
+    """Output frames of both graphs, each with that of torch."""
     sessions = [
         onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
         for p in (path, masked_path(path))
     ]
     rng = np.random.default_rng(0)
     clip = rng.integers(0, 256, (len(_RATIOS) + 2, *size, 3)).astype(np.float32) / 255
-    # the upper half stands still
+    # the upper half is static
     clip[1:, : size[0] // 2] = clip[0, : size[0] // 2]
     memory = step.start(*size)
     names = _names(memory)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.planning.tiles import TileGrid
-from upframe.runtimes.choice import Choice, Fallback
+from upframe.runtimes.choice import Fallback
 from upframe.weights.card import ModelCard
 
 FloatFrame = NDArray[np.float32]
@@ -75,7 +75,8 @@ class Runtime(Protocol):
     precision: str
     """``fp32``, ``int8``, ...; what it really computes in, also after a fallback."""
     fallbacks: list[Fallback]
-    """What it had to give up, in order; grows while sessions run."""
+    """What it had to give up, in order; grows while sessions run. Record it beside each
+    finished chunk: ``choice.after(fallbacks)`` is what a resumed run starts with."""
 
     def session(self) -> Session:
         """Start a new run of consecutive frames."""
@@ -84,12 +85,3 @@ class Runtime(Protocol):
     def tiled_session(self, grid: TileGrid) -> Session:
         """The same, for frames that are cut into the tiles of ``grid``."""
         ...
-
-
-def current_choice(runtime: Runtime, choice: Choice) -> Choice:
-    """What a runtime that was opened from ``choice`` runs with now.
-
-    Store this, and what ``runtime.fallbacks`` holds, beside the finished chunks: a
-    resumed run opened with it starts with what the first run ended with.
-    """
-    return choice.after(runtime.fallbacks)

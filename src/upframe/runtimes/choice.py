@@ -57,12 +57,3 @@ class Choice:
         """The choice that a run ended with, to start a resumed one."""
         changes: dict[str, Any] = {one.what: one.after for one in fallbacks}
         return replace(self, **changes) if changes else self
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for stores."""
-        return {**asdict(self), "asked": list(self.asked)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Choice:
-        """What `to_json` gave."""
-        return cls(**{**values, "asked": tuple(values.get("asked", ()))})

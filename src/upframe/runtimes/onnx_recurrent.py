@@ -1,10 +1,10 @@
-"""ONNX Runtime with networks that walk along a clip: two graphs and a state.
+"""Recurrent models in ONNX Runtime: two graphs and a state.
 
 The graphs are those of ``upframe.export.recurrent``. The state stays in values of ONNX
-Runtime, which are handed from step to step without copies. Tables into which a step
-only puts some rows are its input and its output at once: scattering then leaves out the
-copy of the rest. So a state that was given to a step is used up. In int8 it is bytes,
-and the masked graph says which byte stands for 0.
+Runtime, which pass from step to step without copies. A table of which a step updates
+some rows is bound as its input and its output at once, so that scattering need not copy
+the rest. So a state that was given to a step is overwritten. In int8 it is bytes, and
+the metadata of the masked graph says which byte stands for 0.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ _TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 _FIXED = ("frames", "first", "refresh", "keep_ratio")
 _NEXT = "next_"
 _SPARE = "moved_"
-_MOVED = ("hidden", "detail")
-"""States that a step moves into spare memory and then puts rows into; into others, but
-for the books, it puts rows where they are."""
+_WARPED = ("hidden", "detail")
+"""States that a step warps into spare memory (double buffering) and then updates. All
+others, except for the statistics of blocks, it updates in place."""
+_STATISTICS = "books"
+"""Statistics of blocks; graphs of upframe 0.1 have this name for them."""
 
 
 class OnnxRecurrentRuntime(LoadedModel):
@@ -85,7 +87,7 @@ class OnnxRecurrentRuntime(LoadedModel):
         self._zeros: dict[str, int] = json.loads(about.get("zeros", "{}"))
 
     def session(self) -> RecurrentSession:
-        """Start on a new run of consecutive frames."""
+        """Start a new run of consecutive frames."""
         return RecurrentSession(self.card, self, self._ratio)
 
     def start(self, height: int, width: int) -> State:
@@ -99,7 +101,7 @@ class OnnxRecurrentRuntime(LoadedModel):
             return _value(np.full(whole, self._zeros.get(name, 0), kind))
 
         state = {name: empty(name) for name in self._states}
-        return {**state, **{_SPARE + name: empty(name) for name in _MOVED}}
+        return {**state, **{_SPARE + name: empty(name) for name in _WARPED}}
 
     def whole(
         self, frames: FloatFrame, first: bool, state: State
@@ -110,10 +112,10 @@ class OnnxRecurrentRuntime(LoadedModel):
             "first": _value(np.array(first)),
             "hidden": state["hidden"],
         }
-        picture, hidden = self._run(
+        output, hidden = self._run(
             self._whole, ["upscaled", f"{_NEXT}hidden"], feed, {}, frames
         )
-        return self._picture(picture), {**state, "hidden": hidden}
+        return self._frame(output), {**state, "hidden": hidden}
 
     def masked(
         self,
@@ -132,17 +134,19 @@ class OnnxRecurrentRuntime(LoadedModel):
             **{name: state[name] for name in self._states},
         }
         after = dict(state)
-        for name in _MOVED:
+        for name in _WARPED:
             after[name], after[_SPARE + name] = state[_SPARE + name], state[name]
-        into = {_NEXT + name: after[name] for name in self._states if name != "books"}
-        into |= {_SPARE + name: after[name] for name in _MOVED}
-        names = ["upscaled", "computed", f"{_NEXT}books"]
-        picture, computed, after["books"] = self._run(
+        into = {
+            _NEXT + name: after[name] for name in self._states if name != _STATISTICS
+        }
+        into |= {_SPARE + name: after[name] for name in _WARPED}
+        names = ["upscaled", "computed", _NEXT + _STATISTICS]
+        output, computed, after[_STATISTICS] = self._run(
             self._masked, names, feed, into, frames
         )
         height, width = (side // WINDOW for side in frames.shape[1:3])
         marks: Marks = computed.numpy().reshape(-1, height, width)
-        return self._picture(picture), marks, after
+        return self._frame(output), marks, after
 
     def _run(
         self,
@@ -175,11 +179,11 @@ class OnnxRecurrentRuntime(LoadedModel):
             raise failure(error, self.card, frames[0], self.device) from error
         return results
 
-    def _picture(self, value: Any) -> FloatFrame:
-        picture: FloatFrame = value.numpy()[0]
-        if not is_finite(picture):
+    def _frame(self, value: Any) -> FloatFrame:
+        frame: FloatFrame = value.numpy()[0]
+        if not is_finite(frame):
             raise not_finite(self.card, self.name)
-        return picture
+        return frame
 
 
 def _value(array: NDArray[Any]) -> Any:
@@ -190,11 +194,11 @@ def _check_contract(network: onnxruntime.InferenceSession, path: Path) -> None:
     inputs = {value.name for value in network.get_inputs()}
     outputs = {value.name for value in network.get_outputs()}
     wanted = {_NEXT + name for name in inputs.difference(_FIXED)}
-    wanted |= {_SPARE + name for name in _MOVED if "books" in inputs}
+    wanted |= {_SPARE + name for name in _WARPED if _STATISTICS in inputs}
     if not ({"frames", "first", "hidden"} <= inputs and {"upscaled"} <= outputs) or (
         wanted - outputs
     ):
         raise WeightsError(
             f"{path} maps {sorted(inputs)} to {sorted(outputs)}.",
-            "It is no step of a network of clips; make it with: upframe export.",
+            "It is no step of a recurrent model; make it with: upframe export.",
         )

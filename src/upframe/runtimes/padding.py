@@ -12,8 +12,8 @@ from upframe.weights.card import ModelCard
 def pad(frame: FloatFrame, card: ModelCard) -> FloatFrame:
     """Extend a frame (h, w, 3) at the bottom and right to a size the card accepts.
 
-    The picture is mirrored, without repeating its last line; a picture of one line is
-    repeated. A frame that fits is returned as it is.
+    It is mirrored, without repeating its last line; a frame of one line is repeated. A
+    frame that fits is returned as it is.
     """
     height, width = frame.shape[:2]
     bottom = _accepted(height, card) - height
@@ -27,13 +27,13 @@ def crop(output: FloatFrame, frame: FloatFrame, card: ModelCard) -> FloatFrame:
     """Cut the output (H, W, 3) for a padded frame to ``card.scale`` times the frame.
 
     Raises:
-        RuntimeFailure: the output is too small or no RGB picture.
+        RuntimeFailure: the output is too small or not RGB.
     """
     height, width = (side * card.scale for side in frame.shape[:2])
     shape = output.shape
     if len(shape) != 3 or shape[2] != 3 or shape[0] < height or shape[1] < width:
         raise RuntimeFailure(
-            f"{card.name} made {shape} values from a picture of "
+            f"{card.name} made {shape} values from a frame of "
             f"{frame.shape[1]}x{frame.shape[0]}.",
             f"The file does not fit its card, which says scale {card.scale}.",
         )
@@ -66,9 +66,9 @@ def not_finite(
 def no_memory(card: ModelCard, frame: FloatFrame, device: str) -> RuntimeFailure:
     """The error for exhausted memory."""
     return RuntimeFailure(
-        f"{card.name} ran out of memory on {device} with a picture of "
+        f"{card.name} ran out of memory on {device} with a frame of "
         f"{frame.shape[1]}x{frame.shape[0]}.",
-        "Cut it into smaller tiles with a smaller --memory, for example 1GiB.",
+        "Use smaller tiles: set a smaller --memory, for example 1GiB.",
     )
 
 

@@ -1,8 +1,8 @@
-"""Sessions of networks that walk forward along a clip, with one frame of look-ahead.
+"""Sessions of recurrent models that run forward in time, with one frame of look-ahead.
 
-Where nothing moves, and below a keep ratio, such a network leaves blocks uncomputed.
-That needs a memory of every layer, which costs where everything moves; so a session
-chooses, from the frames alone, between the whole step and the masked one.
+Static blocks, and those beyond a keep ratio, are skipped. That needs a memory of every
+layer, which costs time where everything moves; so a session chooses, from the frames
+alone, between the whole step and the masked one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PATIENCE = 8
 class Steps(Protocol):
     """The two steps of a network on a device.
 
-    A state that was given to a step is used up: the next one may be written over it.
+    A state that was given to a step may be overwritten by it.
 
     Raises:
         RuntimeFailure: the network fails or gives NaN.
@@ -64,7 +64,7 @@ class Steps(Protocol):
     ) -> tuple[FloatFrame, Marks, State]:
         """The same, computing some windows; all if it refreshes.
 
-        A ``keep_ratio`` below 0 computes all windows that have not come to rest.
+        A ``keep_ratio`` below 0 computes all windows that are not static.
         """
         ...
 
@@ -76,7 +76,7 @@ class RecurrentSession(SessionBase):
         card: of the model.
         steps: the network.
         keep_ratio: largest share of windows to compute, 0 to 1; 1 computes everything,
-            None what has not come to rest, and what trained masks keep of it.
+            None what is not static, and what trained masks keep of it.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class RecurrentSession(SessionBase):
         self._fresh = True
         """Whether the next masked step must refresh."""
         self._patience = 0
-        self._at_rest: FloatFrame | None = None
-        """The last picture, if nothing of it was computed."""
+        self._static: FloatFrame | None = None
+        """The last output, if nothing of it was computed."""
         self._marks: list[Marks] = []
 
     @property
@@ -132,16 +132,16 @@ class RecurrentSession(SessionBase):
         height, width = self._now.shape[:2]
         if first:
             self._state = self._steps.start(height, width)
-            self._fresh, self._patience, self._at_rest = True, 0, None
+            self._fresh, self._patience, self._static = True, 0, None
         moved = (before != self._now) | (self._now != after)
-        if self._at_rest is not None and not moved.any():
-            picture, marks = self._at_rest, self._mark(0)
+        if self._static is not None and not moved.any():
+            output, marks = self._static, self._mark(0)
         else:
             frames = np.stack((before, self._now, after))
-            picture, marks = self._compute(frames, first, moved)
+            output, marks = self._compute(frames, first, moved)
         self._marks.append(marks)
-        self._at_rest = picture if not marks.any() else None
-        return crop(picture, self._size, self._card)
+        self._static = output if not marks.any() else None
+        return crop(output, self._size, self._card)
 
     def _compute(
         self, frames: FloatFrame, first: bool, moved: NDArray[np.bool_]
@@ -149,9 +149,9 @@ class RecurrentSession(SessionBase):
         if self._is_whole(moved):
             self._fresh = True
             self._patience -= 1
-            picture, self._state = self._steps.whole(frames, first, self._state)
-            return picture, self._mark(1)
-        picture, marks, self._state = self._steps.masked(
+            output, self._state = self._steps.whole(frames, first, self._state)
+            return output, self._mark(1)
+        output, marks, self._state = self._steps.masked(
             frames,
             first,
             self._fresh,
@@ -161,7 +161,7 @@ class RecurrentSession(SessionBase):
         if self._learned and not self._fresh and marks.mean() > WHOLE_FROM:
             self._patience = _PATIENCE
         self._fresh = False
-        return picture, marks
+        return output, marks
 
     def _is_whole(self, moved: NDArray[np.bool_]) -> bool:
         """Whether the whole step is the faster one."""
@@ -172,8 +172,8 @@ class RecurrentSession(SessionBase):
         height, width = (side // WINDOW for side in moved.shape[:2])
         windows = moved.reshape(height, WINDOW, width, -1).any(axis=(1, 3))
         # a window is computed if it or a neighbour moves, and its block with it
-        stirred = np.pad(windows, ((1, 1 + height % BLOCK), (1, 1 + width % BLOCK)))
-        down = stirred[:-2] | stirred[1:-1] | stirred[2:]
+        padded = np.pad(windows, ((1, 1 + height % BLOCK), (1, 1 + width % BLOCK)))
+        down = padded[:-2] | padded[1:-1] | padded[2:]
         due = down[:, :-2] | down[:, 1:-1] | down[:, 2:]
         blocks = due.reshape(due.shape[0] // BLOCK, BLOCK, due.shape[1] // BLOCK, -1)
         return bool(blocks.any(axis=(1, 3)).mean() > WHOLE_FROM)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from upframe.errors import MissingExtraError, RuntimeFailure
 from upframe.runtimes.base import FloatFrame
-from upframe.runtimes.choice import Fallback
+from upframe.runtimes.choice import Choice, Fallback
 from upframe.runtimes.devices import cuda_index, physical_cores
 from upframe.runtimes.loaded import LoadedModel
 from upframe.runtimes.padding import crop, is_finite, no_memory, not_finite, pad
 from upframe.runtimes.sessions import ImageSession
-from upframe.runtimes.spec import DeviceUnavailableError
+from upframe.runtimes.spec import DeviceUnavailableError, RunOptions
 from upframe.weights.card import ModelCard
 
 if TYPE_CHECKING:
@@ -55,10 +55,28 @@ class TorchRuntime(LoadedModel):
         threads: int | None = None,
         fixed: bool = True,
     ) -> None:
-        super().__init__(card, place(device, threads), precision)
+        super().__init__(card, configure_device(device, threads), precision)
         self._fixed = fixed or precision == "fp32"
         self._module = module.to(self.device).eval()
         self._set_precision(precision)
+
+    @classmethod
+    def open(
+        cls,
+        card: ModelCard,
+        network: torch.nn.Module,
+        choice: Choice,
+        options: RunOptions,
+    ) -> Self:
+        """See ``SystemSpec.runtime``."""
+        return cls(
+            card,
+            network,
+            device=choice.device,
+            precision=choice.precision,
+            threads=options.threads,
+            fixed="precision" in choice.asked,
+        )
 
     def session(self) -> ImageSession:
         """Start a new run of frames; image models remember nothing."""
@@ -82,7 +100,7 @@ class TorchRuntime(LoadedModel):
 
     def _forward(self, frame: FloatFrame) -> FloatFrame:
         padded = pad(frame, self.card)
-        with protected(self.card, frame, self.device):
+        with inference(self.card, frame, self.device):
             # (h, w, 3) seen as (1, 3, h, w) is channels last already
             batch = _as_tensor(padded).permute(2, 0, 1)[None]
             output = self._module(batch.to(self.device, self._dtype))
@@ -100,8 +118,8 @@ class TorchRuntime(LoadedModel):
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def place(device: str, threads: int | None) -> str:
-    """Make torch ready for a device; the CPU's threads are set for all of torch.
+def configure_device(device: str, threads: int | None) -> str:
+    """Check a device and set the CPU's threads, for all of torch.
 
     Returns:
         ``cpu`` or ``cuda:<i>``.
@@ -142,8 +160,8 @@ def require_device(device: str) -> None:
 
 
 @contextmanager
-def protected(card: ModelCard, frame: FloatFrame, device: str) -> Iterator[None]:
-    """Inference without gradients, with torch's errors told in our words.
+def inference(card: ModelCard, frame: FloatFrame, device: str) -> Iterator[None]:
+    """Compute without gradients; torch's errors become upframe's.
 
     Raises:
         RuntimeFailure: what is inside failed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from upframe.runtimes.base import Runtime
 from upframe.runtimes.choice import Choice
@@ -15,12 +14,10 @@ from upframe.runtimes.spec import (
     RuntimeSpec,
 )
 from upframe.runtimes.torch import require_device
-from upframe.runtimes.torch_diffusion import SESSIONS, DiffusionRuntime
+from upframe.systems.registry import find_spec
 from upframe.weights.card import ModelCard
 
 _FORMATS = ("safetensors", "pth", "pt", "ckpt", "folder")
-_FULL_SIZE = {"oasis": "bf16", "liftvsr": "bf16", "ultravsr": "fp16"}
-"""What diffusion systems of full size run in on CUDA."""
 
 
 def _file(files: Files) -> Path | None:
@@ -32,7 +29,7 @@ def _runs(card: ModelCard, files: Files) -> bool:
 
 
 def _extra(card: ModelCard) -> str:
-    return "diffusion" if card.system in SESSIONS else "torch"
+    return find_spec(card.system).extra
 
 
 def _found() -> tuple[str, ...]:
@@ -45,15 +42,14 @@ def _found() -> tuple[str, ...]:
 
 
 def _precisions(card: ModelCard, files: Files, device: str) -> tuple[str, ...]:
-    """Half precision on GPUs, for image models and diffusion systems of full size."""
+    """On GPUs first what suits the system."""
     if device == "cpu":
         return ("fp32",)
-    if "folder" in files:
-        half = _FULL_SIZE.get(card.system)
-        return ("fp32",) if half is None else (half, "fp32")
-    if card.context or card.system in SESSIONS:
-        return ("fp32",)
-    return ("fp16", "fp32")
+    system = find_spec(card.system)
+    best = system.cuda_precision
+    if "folder" in files and system.folder is not None:
+        best = system.folder.cuda_precision
+    return ("fp32",) if best == "fp32" else (best, "fp32")
 
 
 def _open(
@@ -78,53 +74,16 @@ def _load(
 ) -> Runtime:
     import torch
 
-    from upframe.runtimes.torch import TorchRuntime
-    from upframe.runtimes.torch_clips import TorchClipRuntime, TorchRecurrentRuntime
-    from upframe.systems.mia_vsr.model import MIAVSR
-    from upframe.systems.mia_vsr_lite.model import MIAVSRLite
     from upframe.weights.loading import load
 
     path = _file(files)
     assert path is not None
     half = {"fp16": torch.float16, "bf16": torch.bfloat16}
-    network: Any = load(
-        str(path),
-        dtype=half.get(choice.precision) if path.is_dir() else torch.float32,
-    )
-    if card.system in SESSIONS:
-        return DiffusionRuntime(
-            card,
-            network,
-            device=choice.device,
-            threads=options.threads,
-            keep_ratio=options.keep_ratio,
-            seed=options.seed or 0,
-            precision=choice.precision,
-        )
-    if isinstance(network, MIAVSRLite):
-        return TorchRecurrentRuntime(
-            card,
-            network,
-            device=choice.device,
-            threads=options.threads,
-            keep_ratio=options.keep_ratio,
-        )
-    if isinstance(network, MIAVSR):
-        return TorchClipRuntime(
-            card,
-            network,
-            device=choice.device,
-            threads=options.threads,
-            keep_ratio=options.keep_ratio,
-        )
-    return TorchRuntime(
-        card,
-        network,
-        device=choice.device,
-        threads=options.threads,
-        precision=choice.precision,
-        fixed="precision" in choice.asked,
-    )
+    # folders hold whole systems, which are too large to be converted afterwards
+    dtype = half.get(choice.precision) if path.is_dir() else torch.float32
+    network = load(str(path), dtype=dtype)
+    runtime: Runtime = find_spec(card.system).runtime(card, network, choice, options)
+    return runtime
 
 
 SPEC = RuntimeSpec(

@@ -158,10 +158,11 @@ class SystemSpec:
     """Arguments that shapes do not determine, each with a check of a declared value."""
     scale: int | None = None
     """The system's only scale; None where the argument ``scale`` gives it."""
-    runtime: Callable[..., Any] = Lazy("upframe.runtimes.torch:TorchRuntime")
+    runtime: Callable[..., Any] = Lazy("upframe.runtimes.torch:TorchRuntime.open")
     """Makes the ``Runtime`` that carries out the network in torch; called with the
-    card and the network, and by keyword with ``device``, ``threads``, ``keep_ratio``,
-    ``seed`` and ``precision``."""
+    card, the network, the ``Choice`` of device and precision, and ``RunOptions``. The
+    default is for image models. Tiling, masks and carried state are what the runtime
+    and its sessions declare; see `upframe.runtimes.base`."""
     cuda_precision: str = "fp32"
     """What weight files run in on CUDA: ``fp32``, ``fp16`` or ``bf16``."""
     extra: str = "torch"

@@ -21,7 +21,7 @@ SPEC = SystemSpec(
     matches=_matches,
     requirements=Lazy(f"{_PACKAGE}.requirements:file_requirements"),
     scale=4,
-    runtime=Lazy("upframe.runtimes.torch_diffusion:DiffusionRuntime"),
+    runtime=Lazy("upframe.systems.liftvsr.runtime:LiftVSRRuntime.open"),
     extra="diffusion",
     tasks=(
         TrainingTask(

@@ -106,7 +106,7 @@ SPEC = SystemSpec(
     declared={"use_mask": lambda value: type(value) is bool},
     requirements=_requirements,
     scale=4,
-    runtime=Lazy("upframe.runtimes.torch_clips:TorchClipRuntime"),
+    runtime=Lazy("upframe.systems.mia_vsr.runtime:MIAVSRRuntime.open"),
     tasks=(
         TrainingTask(
             "mia-vsr", Lazy(f"{_MODULE}:MIAVSR"), clips=True, checkpointing=True

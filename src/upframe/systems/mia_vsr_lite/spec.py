@@ -86,7 +86,7 @@ SPEC = SystemSpec(
     declared={"use_mask": lambda value: type(value) is bool},
     requirements=_requirements,
     scale=4,
-    runtime=Lazy("upframe.runtimes.torch_clips:TorchRecurrentRuntime"),
+    runtime=Lazy("upframe.systems.mia_vsr_lite.runtime:MIAVSRLiteRuntime.open"),
     tasks=(TrainingTask("mia-vsr-lite", Lazy(f"{_MODULE}:MIAVSRLite"), clips=True),),
     export=Lazy("upframe.export.onnx:export_recurrent"),
 )
