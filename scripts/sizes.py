@@ -17,10 +17,6 @@ FUNCTION, MODULE = 60, 400
 KNOWN = {
     "upframe/evaluation/scoring.py:Scoring.__init__": 72,
     "upframe/export/onnx.py:export_image_model": 65,
-    "upframe/media/mux.py": 420,
-    "upframe/media/mux.py:join": 67,
-    "upframe/media/recode.py:recode": 64,
-    "upframe/media/verify.py:verify": 75,
     "upframe/systems/liftvsr/model.py": 426,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 69,
 }

@@ -12,6 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from upframe.media.complete import Length
 from upframe.media.container import friendly_errors, open_input
 from upframe.media.probe import main_video
 
@@ -99,13 +100,24 @@ class Extent:
     """False for a GIF without its end mark; other formats have none."""
     index: PacketIndex | None = field(default=None, compare=False, repr=False)
 
-    def unread(self, size: int) -> int:
-        """Bytes of a file of ``size`` behind its last video packet; 0 if unknown."""
-        if self.index is None or not len(self.index):
-            return 0
-        known = self.index.position != UNKNOWN
-        ends = (self.index.position + self.index.size)[known]
-        return max(0, size - int(ends.max())) if len(ends) else 0
+    def length(self, size: int) -> Length:
+        """The same for `check_complete`.
+
+        Args:
+            size: of the file in bytes; 0 if what follows the packets does not matter.
+        """
+        read = size
+        if self.index is not None:
+            known = self.index.position != UNKNOWN
+            ends = (self.index.position + self.index.size)[known]
+            read = int(ends.max()) if len(ends) else size
+        return Length(
+            self.declared,
+            self.end,
+            self.packets,
+            unread=max(0, size - read),
+            marked=self.ended,
+        )
 
 
 def _known(value: int | None) -> int:

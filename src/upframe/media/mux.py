@@ -66,11 +66,7 @@ def join(
         InputError: the source changed meanwhile.
         OutputError: writing failed.
     """
-    first_time = segments[0].pts[0] * time_base
-    shift = -window.start if window else max(Fraction(0), -first_time)
-    result = JoinResult(shift=shift)
-    if shift > 0:
-        result.warnings.append(_SHIFTED.format(float(shift)))
+    shift, result = _begin(segments[0].pts[0] * time_base, window)
     stamp = stamp_of(source) if source else None
     try:
         with ExitStack() as stack:
@@ -94,6 +90,15 @@ def join(
     if source is not None and stamp is not None:
         check_unchanged(source, stamp)
     return result
+
+
+def _begin(first_time: Fraction, window: Window | None) -> tuple[Fraction, JoinResult]:
+    """Seconds to add to all times of the source, and the result to fill."""
+    shift = -window.start if window else max(Fraction(0), -first_time)
+    result = JoinResult(shift=shift)
+    if shift > 0:
+        result.warnings.append(_SHIFTED.format(float(shift)))
+    return shift, result
 
 
 def rehearse(

@@ -15,7 +15,6 @@ from av.video.stream import VideoStream
 from upframe.errors import InputError
 from upframe.media.colour import ToRGB, bit_depth, has_alpha, is_rgb, resolve
 from upframe.media.complete import (
-    Length,
     check_complete,
     check_readable,
     check_unchanged,
@@ -379,15 +378,7 @@ class FileSource:
             self.warnings += check_complete(
                 self._path,
                 self._structure.missing,
-                Length(
-                    extent.declared,
-                    extent.end,
-                    extent.packets,
-                    unread=extent.unread(self._stamp[0])
-                    if self._structure.clusters
-                    else 0,
-                    marked=extent.ended,
-                ),
+                extent.length(self._stamp[0] if self._structure.clusters else 0),
                 rate=self.info.rate,
                 start=self._start,
                 duration=self._duration,
