@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.datasets.pictures import list_pictures, read_picture
+from upframe.datasets.images import list_images, read_image
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint8
 from upframe.engine.models import resolve_model
 from upframe.export.onnx import export_model
@@ -70,11 +70,11 @@ def main() -> None:
         runtime = opened(arguments.model, Path(name), arguments.threads)
         both_ways = runtime.card.lookahead is None
         for clip in sorted(p for p in arguments.data.iterdir() if p.is_dir()):
-            pictures = list_pictures(clip)
+            pictures = list_images(clip)
             if not both_ways:
                 pictures = pictures[: stop + 1]
             truth = np.stack(
-                [crop_to_multiple(read_picture(path), 4) for path in pictures]
+                [crop_to_multiple(read_image(path), 4) for path in pictures]
             )
             low = bicubic_down(truth, 4)
             whole = restored(runtime, low, slice(start, stop))

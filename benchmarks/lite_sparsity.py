@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from upframe.datasets.pictures import read_picture
+from upframe.datasets.images import read_image
 from upframe.engine.models import Model, resolve_model
 from upframe.evaluation.evaluate import evaluate
 from upframe.export.onnx import export_recurrent
@@ -151,7 +151,7 @@ def compare(
 def first_frame(data: Path) -> NDArray[np.float32]:
     """(h, w, 3): the first frame of a folder's first clip, shrunk."""
     path = min(p for p in (data / "gt").glob("*/*") if p.is_file())
-    small = imresize(read_picture(path) / 255, scale=1 / 4).clip(0, 1)
+    small = imresize(read_image(path) / 255, scale=1 / 4).clip(0, 1)
     levels: NDArray[np.float32] = np.rint(small * 255).astype(np.float32)
     return levels / np.float32(255)
 

@@ -25,15 +25,15 @@ import numpy as np
 from degrade_clips import degrade_clips
 from PIL import Image
 
+from upframe.datasets.images import SUFFIXES, ImageArray, read_image
 from upframe.datasets.layouts import open_footage
-from upframe.datasets.pictures import SUFFIXES, Picture, read_picture
 from upframe.degradations.bicubic import to_uint8
 from upframe.nn.resize import imresize
 
 VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 
 
-def reduced(frame: Picture, by: int) -> Picture:
+def reduced(frame: ImageArray, by: int) -> ImageArray:
     """The frame with both sides divided, by MATLAB's bicubic."""
     if by == 1:
         return frame
@@ -47,7 +47,7 @@ def found(sources: list[Path], out: Path) -> list[Path]:
     return [f for f in files if f.is_file() and not f.is_relative_to(out)]
 
 
-def write(frame: Picture, path: Path) -> None:
+def write(frame: ImageArray, path: Path) -> None:
     """Write a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(frame).save(path)
@@ -75,7 +75,9 @@ def main() -> None:
     rows: list[tuple[str, int, int, int, str, str]] = []
     skipped = 0
 
-    def keep(frames: list[Picture], place: Path, source: Path, *, clip: bool) -> None:
+    def keep(
+        frames: list[ImageArray], place: Path, source: Path, *, clip: bool
+    ) -> None:
         nonlocal skipped
         if min(frames[0].shape[:2]) < args.smallest:
             skipped += 1
@@ -87,7 +89,7 @@ def main() -> None:
         rows.append((name, width, height, len(frames), str(source), args.licence))
 
     for number, file in enumerate(f for f in files if f.suffix.lower() in SUFFIXES):
-        image = reduced(read_picture(file), args.reduce)
+        image = reduced(read_image(file), args.reduce)
         place = pack / "images" / f"{number:05d}_{file.stem}.png"
         keep([image], place, file, clip=False)
     for number, file in enumerate(videos):

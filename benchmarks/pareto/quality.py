@@ -18,7 +18,7 @@ import torch
 from benchmarks.pareto.contenders import CACHE, Contender
 from PIL import Image
 
-from upframe.datasets.pictures import Picture, read_picture
+from upframe.datasets.images import ImageArray, read_image
 from upframe.degradations.bicubic import to_uint8
 from upframe.errors import InputError, RuntimeFailure, UpframeError
 from upframe.evaluation.clips import find_clips
@@ -42,9 +42,9 @@ class LoadedClip:
     """The frames of a clip, in memory."""
 
     name: str
-    high: tuple[Picture, ...]
+    high: tuple[ImageArray, ...]
     """Ground truth."""
-    low: tuple[Picture, ...]
+    low: tuple[ImageArray, ...]
     """What the contenders get, before it becomes float."""
 
     @cached_property
@@ -98,7 +98,7 @@ class Metrics:
         }
 
     def score(
-        self, results: Iterable[Picture], truths: Sequence[Picture]
+        self, results: Iterable[ImageArray], truths: Sequence[ImageArray]
     ) -> dict[str, float]:
         """Metric to its mean over the frames of a clip, as many as the truths.
 
@@ -155,9 +155,9 @@ class Quality:
         metrics = next(iter(self.clips.values()))
         return {m: fmean(scores[m] for scores in self.clips.values()) for m in metrics}
 
-    def sample(self, clip: str) -> Picture:
+    def sample(self, clip: str) -> ImageArray:
         """The middle frame of a clip as it came out."""
-        return read_picture(Path(self.samples[clip]))
+        return read_image(Path(self.samples[clip]))
 
 
 def read_clips(data: Path, frames: int, rules: Protocol = RULES) -> list[LoadedClip]:
@@ -294,7 +294,7 @@ def _kept(file: Path) -> Quality | None:
     return Quality(**kept)
 
 
-def restored(session: Session, clip: LoadedClip) -> Iterator[Picture]:
+def restored(session: Session, clip: LoadedClip) -> Iterator[ImageArray]:
     """A clip as a network restores it, frame by frame, rounded to 8 bits.
 
     Raises:
@@ -305,7 +305,9 @@ def restored(session: Session, clip: LoadedClip) -> Iterator[Picture]:
     yield from map(to_uint8, session.flush())
 
 
-def _keep(frames: Iterable[Picture], number: int, file: Path) -> Iterator[Picture]:
+def _keep(
+    frames: Iterable[ImageArray], number: int, file: Path
+) -> Iterator[ImageArray]:
     """All frames; one of them is written to a file."""
     for index, frame in enumerate(frames):
         if index == number:

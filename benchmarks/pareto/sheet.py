@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from upframe.datasets.pictures import Picture
+from upframe.datasets.images import ImageArray
 
 _LINE = 22
 _SIZE = 14
@@ -15,19 +15,19 @@ _GAP = 6
 _PAPER, _INK = "white", "#20252a"
 
 
-def crop(frame: Picture, side: int) -> Picture:
+def crop(frame: ImageArray, side: int) -> ImageArray:
     """The middle of a frame (H, W, 3), at most ``side`` pixels long and wide."""
     top, left = (max(0, (length - side) // 2) for length in frame.shape[:2])
     return frame[top : top + side, left : left + side]
 
 
-def enlarge(frame: Picture, scale: int) -> Picture:
+def enlarge(frame: ImageArray, scale: int) -> ImageArray:
     """Every pixel as a square, without interpolation."""
     return np.repeat(np.repeat(frame, scale, axis=0), scale, axis=1)
 
 
 def contact_sheet(
-    panels: Sequence[tuple[str, Picture]], side: int, columns: int = 4
+    panels: Sequence[tuple[str, ImageArray]], side: int, columns: int = 4
 ) -> Image.Image:
     """Crops of frames of one size, in rows.
 

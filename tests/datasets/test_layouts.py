@@ -182,7 +182,7 @@ def test_lmdb_on_both_sides(tmp_path: Path) -> None:
 def test_lmdb_that_is_damaged(tmp_path: Path) -> None:
     folder = write_lmdb(tmp_path / "a.lmdb", numbered(40), skip="00000003.png")
     clips = open_dataset(folder)
-    with pytest.raises(InputError, match="no picture 00000003"):
+    with pytest.raises(InputError, match="no image 00000003"):
         clips[3].read(0, 4)
     del clips
     data = folder / "data.mdb"
@@ -228,14 +228,14 @@ def test_training_takes_these_data_sets(tmp_path: Path) -> None:
     folder = write_lmdb(tmp_path / "div2k.lmdb", names)
     pairs = PairCache.build(folder, tmp_path / "cache", 4, 8)
     assert [pair.name for pair in pairs.pairs] == [name[:-4] for name in names]
-    np.testing.assert_array_equal(pairs.picture(2)[1], np.asarray(picture(2)))
+    np.testing.assert_array_equal(pairs.image(2)[1], np.asarray(picture(2)))
     frames = PairCache.build(root, tmp_path / "cache", 4, 8, split="val")
     assert len(frames.pairs) == 12
     assert frames.pairs[5].name == "011/00000002.png"
 
 
 def test_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no videos, pictures or clips"):
+    with pytest.raises(InputError, match="no videos, images or clips"):
         open_dataset(tmp_path)
     with pytest.raises(InputError, match="is no folder"):
         open_dataset(tmp_path / "absent")
@@ -248,7 +248,7 @@ def test_says_what_is_wrong(tmp_path: Path) -> None:
     write(tmp_path, ["a.png", "b.png"])
     with pytest.raises(UsageError, match="has no split 'val'"):
         open_dataset(tmp_path, split="val")
-    with pytest.raises(InputError, match="no videos, but single pictures"):
+    with pytest.raises(InputError, match="no videos, but single images"):
         ClipCache.build(tmp_path, tmp_path)
     write(tmp_path / "clips/a", ["0.png"])
     write(tmp_path / "clips/a", ["1.png"], (8, 8))

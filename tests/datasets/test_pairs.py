@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from upframe.datasets.images import read_image
 from upframe.datasets.pairs import PairCache
-from upframe.datasets.pictures import read_picture
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
 from upframe.degradations.gaussian import gaussian_down
 from upframe.degradations.ranges import BDConfig, RealConfig
@@ -34,8 +34,8 @@ def test_pairs_are_aligned_and_degraded_as_whole_pictures(
     cache = PairCache.build(pictures, tmp_path / "cache", 4, 8)
     assert [pair.name for pair in cache.pairs] == ["a.png", "b.png"]
     for number, pair in enumerate(cache.pairs):
-        low, high = cache.picture(number)
-        want = crop_to_multiple(read_picture(pictures / pair.name), 4)
+        low, high = cache.image(number)
+        want = crop_to_multiple(read_image(pictures / pair.name), 4)
         np.testing.assert_array_equal(high, want)
         np.testing.assert_array_equal(low, bicubic_down(want, 4))
 
@@ -67,7 +67,7 @@ def test_an_unfinished_cache_is_made_again(pictures: Path, tmp_path: Path) -> No
     (folder,) = tmp_path.glob("pairs-*")
     (folder / "index.json").unlink()
     (folder / "high.bin").write_bytes(b"cut off")
-    assert len(PairCache.build(pictures, tmp_path, 4, 8).picture(0)[1]) == 48
+    assert len(PairCache.build(pictures, tmp_path, 4, 8).image(0)[1]) == 48
 
 
 def test_says_what_is_wrong_with_the_data(pictures: Path, tmp_path: Path) -> None:
@@ -85,9 +85,9 @@ def test_bd_is_kept_and_does_not_mix_with_bicubic(
 ) -> None:
     bicubic = PairCache.build(pictures, tmp_path / "cache", 4, 8)
     cache = PairCache.build(pictures, tmp_path / "cache", 4, 8, BDConfig())
-    low, high = cache.picture(0)
+    low, high = cache.image(0)
     np.testing.assert_array_equal(low, gaussian_down(high, 4))
-    assert (low != bicubic.picture(0)[0]).any()
+    assert (low != bicubic.image(0)[0]).any()
 
 
 def test_real_is_made_anew_for_each_patch_of_the_bicubic_cache(
@@ -103,3 +103,15 @@ def test_real_is_made_anew_for_each_patch_of_the_bicubic_cache(
     plain = bicubic.sample(np.random.default_rng([1, 7]), 1, 8)
     np.testing.assert_array_equal(first[1][0], plain[1][0])
     assert (first[0][0] != plain[0][0]).any()
+
+
+def test_several_folders_are_one_collection(pictures: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(more / "a.png")
+    both = PairCache.build([pictures, more], tmp_path / "cache", 4, 8)
+    assert [pair.name for pair in both.pairs] == ["a.png", "b.png", "a.png"]
+    assert (both.image(2)[1] == 9).all()
+    alone = PairCache.build([pictures], tmp_path / "cache", 4, 8)
+    assert alone.folder == PairCache.build(pictures, tmp_path / "cache", 4, 8).folder
+    assert alone.folder != both.folder

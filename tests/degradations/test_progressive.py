@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from upframe.degradations.drawer import walk
 from upframe.degradations.progressive import ProgressiveSchedule
 from upframe.degradations.ranges import RealConfig
-from upframe.degradations.real import draw, walk
+from upframe.degradations.real import draw
 
 SCHEDULE = ProgressiveSchedule(consistent_until=100, full_from=300)
 WALK = RealConfig(temporal="walk")

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from upframe.degradations.bicubic import bicubic_down
+from upframe.degradations.drawer import walk
 from upframe.degradations.gaussian import gaussian_down
 from upframe.degradations.operations import Blur, Jpeg, Noise, Resize, Video
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
-from upframe.degradations.real import Parameters, apply, draw, walk
+from upframe.degradations.real import Parameters, apply, draw
 from upframe.degradations.registry import DegradationConfig, degrade, names
 
 
@@ -189,8 +190,8 @@ def test_a_clip_of_another_size_is_refused(still: NDArray[np.uint8]) -> None:
         apply(parameters, still)
 
 
-def test_the_registry_knows_three_names(still: NDArray[np.uint8]) -> None:
-    assert names() == ["bd", "bi", "real"]
+def test_the_registry_knows_all_names(still: NDArray[np.uint8]) -> None:
+    assert names() == ["bd", "bi", "real", "web"]
     adapter = TypeAdapter(DegradationConfig)
     assert isinstance(adapter.validate_python({"name": "bd"}), BDConfig)
     rng = np.random.default_rng(0)

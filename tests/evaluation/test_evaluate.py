@@ -13,7 +13,7 @@ from PIL import Image
 
 from material import reference
 from upframe.cli.main import main
-from upframe.datasets.pictures import read_picture
+from upframe.datasets.images import read_image
 from upframe.degradations.bicubic import bicubic_down, to_uint8
 from upframe.errors import InputError, UsageError
 from upframe.evaluation.evaluate import evaluate
@@ -39,7 +39,7 @@ def test_bicubic_by_hand(clips: Path) -> None:
     for clip in ("a", "b"):
         scores = []
         for file in sorted((clips / "gt" / clip).iterdir()):
-            high = read_picture(file)[:48, :64]
+            high = read_image(file)[:48, :64]
             low = bicubic_down(high, 4)
             scores.append(psnr(to_uint8(imresize(low / 255.0, 4)), high))
         means.append(np.mean(scores))
@@ -58,7 +58,7 @@ def test_given_low_resolution_frames_are_used(clips: Path) -> None:
     for file in sorted((clips / "gt" / "b").iterdir()):
         (clips / "lq" / "b").mkdir(parents=True)
         grey = np.full((12, 16, 3), 128, np.uint8)
-        Image.fromarray(read_picture(file)[:48, :64]).save(file)
+        Image.fromarray(read_image(file)[:48, :64]).save(file)
         Image.fromarray(grey).save(clips / "lq" / "b" / file.name)
     made = evaluate(model="bicubic", data=clips, protocol="vid4")
     assert made.clips[1].scores["psnr"] < made.clips[0].scores["psnr"]
@@ -163,7 +163,7 @@ def test_the_command(
         *("--report", str(clips / "scores")),
     )
     assert code == 0
-    assert read_picture(clips / "scores" / "report.png").shape == (312, 1080, 3)
+    assert read_image(clips / "scores" / "report.png").shape == (312, 1080, 3)
     assert "| a | 3 |" in (clips / "scores" / "report.md").read_text(encoding="utf-8")
     assert json.loads(out)["clips"]["a"].keys() == {"ssim", "frames"}
     code, out, err = run("--protocol", "vid4")
@@ -202,7 +202,7 @@ def test_data_that_does_not_fit(clips: Path, tmp_path: Path) -> None:
         run(clips, frames=0)
     with pytest.raises(InputError, match="no folder gt"):
         run(clips / "gt")
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         run(clips, protocol="sisr")
     (clips / "lq" / "a").mkdir(parents=True)
     Image.new("RGB", (16, 12)).save(clips / "lq" / "a" / "0.png")
@@ -238,7 +238,7 @@ def test_reds_and_vimeo90k_as_they_are_downloaded(tmp_path: Path) -> None:
     report = evaluate(
         model="bicubic", data=tmp_path / "vimeo", protocol="vimeo90k", metrics=["psnr"]
     )
-    middle = read_picture(tmp_path / "vimeo/sequences/00001/0266/im4.png")
+    middle = read_image(tmp_path / "vimeo/sequences/00001/0266/im4.png")
     result = to_uint8(imresize(bicubic_down(middle, 4) / 255.0, 4))
     assert report.mean["psnr"] == pytest.approx(psnr(result, middle), abs=0.02)
     fast = tmp_path / "sep_fast_testset.txt"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from upframe.datasets.pictures import read_picture
+from upframe.datasets.images import read_image
 from upframe.errors import OutputError
 from upframe.evaluation.evaluate import ClipScore, EvaluationReport
 from upframe.evaluation.plot import write_plot
@@ -68,7 +68,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 
 def _colours(path: Path) -> set[tuple[int, ...]]:
     """Of the lines: saturated pixels."""
-    pixels = read_picture(path).reshape(-1, 3).astype(int)
+    pixels = read_image(path).reshape(-1, 3).astype(int)
     saturated = pixels[np.ptp(pixels, axis=1) > 120]
     colours, counts = np.unique(saturated, axis=0, return_counts=True)
     return {tuple(c) for c, n in zip(colours.tolist(), counts, strict=True) if n > 80}
@@ -86,7 +86,7 @@ def test_the_plot_has_a_line_for_each_clip(tmp_path: Path) -> None:
     one, two = tmp_path / "1.png", tmp_path / "2.png"
     assert write_plot(_report(a=(20.0, 21.0, INF, 25.0, 24.0)), one)
     assert write_plot(_report(a=(20.0, 21.0, 22.0), b_c=(30.0, 31.0, 32.0)), two)
-    assert read_picture(one).shape == (312, 1080, 3)
+    assert read_image(one).shape == (312, 1080, 3)
     assert len(_colours(two)) == len(_colours(one)) + 1
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from upframe.datasets.frames import Clip, FileFrames
-from upframe.datasets.pictures import read_picture
+from upframe.datasets.images import read_image
 from upframe.degradations.bicubic import bicubic_down, to_uint8
 from upframe.evaluation.evaluate import evaluate
 from upframe.evaluation.protocols import find_protocol
@@ -100,7 +100,7 @@ def test_given_low_resolution_frames_are_not_compressed_again(data: Path) -> Non
     for clip in ("a", "b"):
         (data / "lq" / clip).mkdir(parents=True)
         for file in (data / "gt" / clip).iterdir():
-            high = read_picture(file)[:128, :160]
+            high = read_image(file)[:128, :160]
             Image.fromarray(high).save(file)
             small = bicubic_down(high, 4)
             Image.fromarray(small).save(data / "lq" / clip / file.name)

@@ -68,7 +68,7 @@ def test_without_most_packages(
         capture_output=True,
         text=True,
     )
-    assert "2 pictures and 1 clips are ready" in prepared.stderr
+    assert "2 images and 1 clips are ready" in prepared.stderr
     assert not (tmp_path / "runs" / "clips").exists()
     for folder in ("videos", "pictures"):
         shutil.rmtree(tmp_path / folder)
@@ -102,6 +102,18 @@ def test_changed_data_makes_a_new_cache(tree: dict[str, Any]) -> None:
         open_caches(data, 2)  # of another scale there is none
 
 
+def test_caches_of_several_folders_are_carried(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    folders = [tree["data"]["train"], tmp_path / "more"]
+    shutil.copytree(*folders)
+    tree["data"]["train"] = folders
+    data = Recipe.model_validate(tree).data
+    assert len(open_caches(data, 4)[0].pairs) == 4
+    shutil.rmtree(folders[1])
+    assert len(open_caches(data, 4)[0].pairs) == 4
+
+
 def test_a_cache_of_random_degradations_stays_random(tree: dict[str, Any]) -> None:
     tree["data"]["degradation"] = {"name": "real"}
     data = Recipe.model_validate(tree).data
@@ -128,7 +140,7 @@ def test_the_command_says_where_the_caches_are(
         prepare=True,
         say=said.append,
     )
-    assert said == [f"tiny: 2 pictures are ready in {folder}"]
+    assert said == [f"tiny: 2 images are ready in {folder}"]
     noted = json.loads((folder / "prepared.json").read_text())
     assert [(folder / name / "index.json").is_file() for name in noted.values()] == [
         True

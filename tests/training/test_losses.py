@@ -26,9 +26,9 @@ from upframe.training.features import (
     PerceptualDistance,
 )
 from upframe.training.loop import train
-from upframe.training.losses import Losses
+from upframe.training.losses import GridDistance, Losses
 from upframe.training.precision import Precision
-from upframe.training.recipe import GANLoss, PixelLoss, Recipe
+from upframe.training.recipe import GANLoss, GridLoss, PixelLoss, Recipe
 from upframe.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def test_dists_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
     assert a.grad is not None
     assert bool((a.grad.abs().amax((1, 2, 3)) > 0).all())
     # of some, drawn anew each time, the mean is one of theirs
-    some = DISTSDistance(tmp_path / DISTS_FILE, pictures=1)
+    some = DISTSDistance(tmp_path / DISTS_FILE, images=1)
     drawn = {round(float(some(a.detach(), b)), 5) for _ in range(30)}
     assert len(drawn) == 3
     assert all(min(abs(x - y) for y in each) < 1e-4 for x in drawn)
@@ -136,12 +136,11 @@ def test_dists_is_the_metric_with_a_gradient(tmp_path: Path) -> None:
 def test_lpips_of_the_authors_example() -> None:
     weights = reference(f"weights/metrics/{FILE}")
     folder = reference("golden/lpips")
-    from upframe.datasets.pictures import read_picture
+    from upframe.datasets.images import read_image
 
     names = ("ex_ref.png", "ex_p0.png")
     one, two = (
-        torch.tensor(read_picture(folder / n)).permute(2, 0, 1)[None] / 255
-        for n in names
+        torch.tensor(read_image(folder / n)).permute(2, 0, 1)[None] / 255 for n in names
     )
     assert float(LPIPSDistance(weights)(two, one)) == pytest.approx(0.722, abs=1e-3)
 
@@ -189,22 +188,24 @@ def test_a_discriminator_learns_to_tell(discriminator: str, kind: str) -> None:
     result, original = (
         x * 0.4 + s for x, s in zip(_pictures(2, 32), (0, 0.6), strict=True)
     )
-    before = adversary.fool(result).item()
+    before = adversary.generator_loss(result).item()
     for _ in range(60):
         adversary.optimiser.zero_grad()
-        loss = adversary.judge(result, original)
+        loss = adversary.discriminator_loss(result, original)
         loss.backward()
         adversary.optimiser.step()
     assert loss.item() < (0.7 if kind == "vanilla" else 1.0)  # 1.39 and 2 by guessing
-    assert adversary.fool(result).item() > before
+    assert adversary.generator_loss(result).item() > before
     result.requires_grad_()
     adversary.optimiser.zero_grad()
-    adversary.fool(result).backward()
+    adversary.generator_loss(result).backward()
     assert result.grad is not None
     assert all(p.grad is None for p in adversary.network.parameters())
     with torch.no_grad():
         towards_original = result - 0.05 * result.grad.sign()
-        assert adversary.fool(towards_original) < adversary.fool(result)
+        assert adversary.generator_loss(towards_original) < adversary.generator_loss(
+            result
+        )
 
 
 def test_pictures_must_fit_the_discriminator() -> None:
@@ -367,3 +368,33 @@ def test_a_scale_that_was_too_large_halves(
     again = Trainer(recipe)
     again.restore(tmp_path / "half.ckpt")
     assert again.precision.scaler.get_scale() == 2.0**126
+
+
+def test_grid_finds_what_repeats_and_forgives_what_does_not() -> None:
+    torch.manual_seed(0)
+    target = torch.rand(2, 3, 64, 96)
+    grid = GridDistance(4, 8)
+    noise = 0.1 * torch.randn_like(target)
+    pattern = torch.zeros(4, 4)
+    pattern[1, 2] = 1.0
+    mesh = 0.02 * (pattern - pattern.mean()).repeat(16, 24)
+    offset = torch.full_like(target, 0.1)
+    assert grid(target, target) == 0
+    assert grid(target + offset, target) < 1e-6
+    assert grid(target + mesh, target).item() == pytest.approx(
+        mesh.abs().mean().item(), rel=1e-4
+    )
+    # five times as large in every pixel, and still taken for less
+    assert mesh.std() < noise.std() / 5
+    whole = grid(target + mesh + noise, target)
+    assert whole > 1.05 * grid(target + noise, target)
+    # a mesh of another period averages out
+    assert grid(target + 0.1 * torch.sin(torch.arange(96) * 0.7), target) < 0.01
+
+
+def test_grid_is_a_loss_of_recipes() -> None:
+    config = GridLoss(name="grid", weight=2.0)
+    a, b = torch.rand(2, 1, 2, 3, 64, 64).unbind()
+    losses = Losses([config], torch.device("cpu"))(a, b)
+    want = 2 * GridDistance(4, 8)(a[0], b[0])
+    torch.testing.assert_close(losses["grid"], want)

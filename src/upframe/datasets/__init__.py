@@ -1,1 +1,1 @@
-"""Pictures and pairs for training and evaluation; arrays only, no torch."""
+"""Images and pairs for training and evaluation; arrays only, no torch."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from upframe.datasets.frames import Frames
+from upframe.datasets.images import ImageArray
 from upframe.datasets.layouts import Split, find_layout, open_training
-from upframe.datasets.pictures import Picture
 from upframe.errors import InputError
 
 _VERSION = 1
@@ -37,13 +39,18 @@ class ClipCache:
 
     @classmethod
     def build(
-        cls, videos: Path, folder: Path, most: int = 64, *, split: Split | None = None
+        cls,
+        videos: Path | Sequence[Path],
+        folder: Path,
+        most: int = 64,
+        *,
+        split: Split | None = None,
     ) -> ClipCache:
         """Open the cache of some clips, making it if it is not there.
 
         Args:
             videos: folder of video files, or a data set of clips in any layout of
-                :func:`upframe.datasets.layouts.open_dataset`.
+                :func:`upframe.datasets.layouts.open_dataset`; or several of these.
             folder: where caches live; this one gets a folder of its own in it.
             most: frames kept of each clip, from its beginning.
             split: part of the data set; None for its training part, where the layout
@@ -52,23 +59,25 @@ class ClipCache:
         Raises:
             InputError: if there are no videos or one cannot be decoded.
         """
-        if find_layout(videos) == "pictures":
-            raise InputError(
-                f"{videos} holds no videos, but single pictures.",
-                "Put the frames of each clip into a folder of its own.",
-            )
-        sources = open_training(videos, split)
-        files = {clip.name: clip.high for clip in sources if clip.high is not None}
-        state = [(name, frames.size()) for name, frames in files.items()]
+        files: list[tuple[str, Frames]] = []
+        for path in [videos] if isinstance(videos, Path) else videos:
+            if find_layout(path) == "pictures":
+                raise InputError(
+                    f"{path} holds no videos, but single images.",
+                    "Put the frames of each clip into a folder of its own.",
+                )
+            sources = open_training(path, split)
+            files += [(clip.name, clip.high) for clip in sources if clip.high]
+        state = [(name, frames.size()) for name, frames in files]
         key = hashlib.sha256(repr((_VERSION, most, state)).encode()).hexdigest()
         target = folder / f"clips-{key[:12]}"
         if not (target / "index.json").is_file():
             target.mkdir(parents=True, exist_ok=True)
-            for number, (name, frames) in enumerate(files.items()):
+            for number, (name, frames) in enumerate(files):
                 np.save(target / f"{number:04d}.npy", _stack(name, frames.first(most)))
             # Written last and moved into place: it marks a finished cache.
             draft = target / "index.json.part"
-            draft.write_text(json.dumps({"names": list(files)}))
+            draft.write_text(json.dumps({"names": [name for name, _ in files]}))
             draft.replace(target / "index.json")
         return cls(target)
 
@@ -105,7 +114,7 @@ class ClipCache:
         return np.stack([clip[t, y : y + height, x : x + width] for t in at])
 
 
-def _stack(name: str, frames: list[Picture]) -> NDArray[np.uint8]:
+def _stack(name: str, frames: list[ImageArray]) -> NDArray[np.uint8]:
     """(T, H, W, 3)."""
     if not frames or len({frame.shape for frame in frames}) != 1:
         raise InputError(

@@ -69,12 +69,12 @@ class _Texture:
 
 
 def _sampled(
-    picture: NDArray[Any], matrix: Matrices, size: tuple[int, int], filter_: int
+    image: NDArray[Any], matrix: Matrices, size: tuple[int, int], filter_: int
 ) -> NDArray[Any]:
-    """(*size[, C]) of a picture; ``matrix`` leads into it; its edge is repeated."""
+    """(*size[, C]) of an image; ``matrix`` leads into it; its edge is repeated."""
     flags = filter_ | cv2.WARP_INVERSE_MAP
     return np.asarray(
-        cv2.warpPerspective(picture, matrix, size[::-1], flags=flags, borderMode=_EDGE)
+        cv2.warpPerspective(image, matrix, size[::-1], flags=flags, borderMode=_EDGE)
     )
 
 
@@ -82,7 +82,7 @@ def _cut(
     pixels: NDArray[np.uint8], low: NDArray[np.intp], high: NDArray[np.intp]
 ) -> NDArray[np.uint8]:
     """Columns ``low[0]:high[0]`` and rows ``low[1]:high[1]``; beyond its borders the
-    picture mirrors."""
+    image mirrors."""
     if (low >= 0).all() and high[0] <= pixels.shape[1] and high[1] <= pixels.shape[0]:
         return np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]])
     index = []

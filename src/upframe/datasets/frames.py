@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from upframe.datasets.pictures import Picture, read_picture
+from upframe.datasets.images import ImageArray, read_image
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
 from upframe.errors import InputError
 
@@ -25,13 +25,13 @@ class Frames(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, number: int) -> Picture: ...
+    def __getitem__(self, number: int) -> ImageArray: ...
 
     def name(self, number: int) -> str:
         """Name of a frame inside its clip."""
         ...
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames, at most so many."""
         ...
 
@@ -46,23 +46,23 @@ class Frames(Protocol):
 
 @dataclass(frozen=True)
 class FileFrames:
-    """A picture file for every frame."""
+    """An image file for every frame."""
 
     paths: tuple[Path, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, number: int) -> Picture:
-        return read_picture(self.paths[number])
+    def __getitem__(self, number: int) -> ImageArray:
+        return read_image(self.paths[number])
 
     def name(self, number: int) -> str:
         """Name of the file."""
         return self.paths[number].name
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames, at most so many."""
-        return [read_picture(path) for path in self.paths[:most]]
+        return [read_image(path) for path in self.paths[:most]]
 
     def size(self) -> int:
         """Of the files."""
@@ -83,7 +83,7 @@ class VideoFrames:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._decoder: Iterator[Picture] = iter(())
+        self._decoder: Iterator[ImageArray] = iter(())
         self._next = 0
 
     def __len__(self) -> int:
@@ -95,25 +95,25 @@ class VideoFrames:
 
         return scan(self.path).packets
 
-    def __getitem__(self, number: int) -> Picture:
+    def __getitem__(self, number: int) -> ImageArray:
         if not 0 <= number < self._count:
             raise IndexError(number)
         if number < self._next or self._next == 0:
             self._decoder, self._next = self._decode(), 0
-        picture: Picture | None = None
+        image: ImageArray | None = None
         while self._next <= number:
-            picture = next(self._decoder, None)
-            if picture is None:
+            image = next(self._decoder, None)
+            if image is None:
                 raise InputError(
                     f"{self.path} has {self._next} frames that can be decoded, of "
                     f"{self._count}.",
                     "Check that the file is complete.",
                 )
             self._next += 1
-        assert picture is not None
-        return picture
+        assert image is not None
+        return image
 
-    def _decode(self) -> Iterator[Picture]:
+    def _decode(self) -> Iterator[ImageArray]:
         from upframe.media.source import FileSource
 
         source = FileSource(self.path, deinterlace="off")
@@ -130,7 +130,7 @@ class VideoFrames:
         """Number of the frame."""
         return str(number)
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames that can be decoded, at most so many."""
         return list(islice(self._decode(), most))
 
@@ -166,7 +166,7 @@ class Clip:
         assert frames is not None
         return frames
 
-    def read(self, number: int, scale: int) -> tuple[Picture, Picture | None]:
+    def read(self, number: int, scale: int) -> tuple[ImageArray, ImageArray | None]:
         """One frame with both sides.
 
         Args:
@@ -179,7 +179,7 @@ class Clip:
             made by MATLAB's bicubic from the ground truth, cropped to a multiple.
 
         Raises:
-            InputError: a picture cannot be read, or the sizes do not fit together.
+            InputError: an image cannot be read, or the sizes do not fit together.
         """
         if self.high is None:
             return self._frames[number], None
@@ -195,7 +195,7 @@ class Clip:
             )
         return low, high
 
-    def truth(self, number: int, scale: int) -> Picture:
+    def truth(self, number: int, scale: int) -> ImageArray:
         """The ground truth of one frame alone, as from :meth:`read`."""
         assert self.high is not None
         high = crop_to_multiple(self.high[number], scale)

@@ -1,6 +1,6 @@
 """Data sets in the folders that people have: BasicSR's, and plain ones.
 
-``open_dataset`` finds the clips and reads no picture. Layouts:
+``open_dataset`` finds the clips and reads no image. Layouts:
 
 * ``reds``: ``train_sharp/000..269/00000000.png`` and perhaps
   ``train_sharp_bicubic/X4/...``; ``val_sharp/000..029`` counts as 240..269. The split
@@ -10,11 +10,11 @@
   and ``sep_testlist.txt`` for the splits ``train`` and ``val``.
 * ``pairs``: ``gt/<clip>/*.png`` and perhaps ``lq/<clip>/*.png``, as Vid4, UDM10 and
   REDS4 are handed around; ``GT`` and ``BIx4``, ``BDx4`` or ``sharp_bicubic`` are
-  understood, too. Instead of a folder of pictures a clip may be a video file, and
+  understood, too. Instead of a folder of images a clip may be a video file, and
   instead of ``gt`` there may be ``gt.lmdb``.
 * ``lmdb``: a folder as BasicSR writes it, see `upframe.datasets.lmdb_store`.
 * ``folders``: ``<clip>/*.png``, several folders deep if need be; ``videos``: video
-  files; ``pictures``: pictures that have nothing to do with each other.
+  files; ``pictures``: images that have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from upframe.datasets.frames import Clip, FileFrames, Frames, VideoFrames
+from upframe.datasets.images import SUFFIXES
 from upframe.datasets.lmdb_store import is_lmdb, open_lmdb
-from upframe.datasets.pictures import SUFFIXES
 from upframe.errors import InputError, UsageError
 
 Layout = Literal["reds", "vimeo90k", "pairs", "lmdb", "folders", "videos", "pictures"]
@@ -70,7 +70,7 @@ def find_layout(path: Path) -> Layout:
     if any(p.is_dir() for p in path.iterdir()):
         return "folders"
     raise InputError(
-        f"{path} holds no videos, pictures or clips.", "Check the path of the data."
+        f"{path} holds no videos, images or clips.", "Check the path of the data."
     )
 
 
@@ -111,7 +111,7 @@ def open_dataset(
         )
     highs, lows = _sides(path, kind)
     if low is not None:
-        lows = _pictures(low) if kind == "pictures" else _side(low)
+        lows = _images(low) if kind == "pictures" else _side(low)
     if kind == "reds" and split != "all":
         highs = {k: v for k, v in highs.items() if (k in REDS4) == (split == "val")}
     if kind == "vimeo90k" and split != "all" and meta is None:
@@ -151,7 +151,7 @@ def open_footage(path: Path) -> tuple[Clip, ...]:
 
     Args:
         path: a video file; a folder or LMDB of clips; a folder with ``lq``. The
-            pictures of one folder are one clip.
+            images of one folder are one clip.
 
     Raises:
         InputError: there are none.
@@ -184,7 +184,7 @@ def _sides(
     if layout == "videos":
         return _videos(path), {}
     if layout == "pictures":
-        return _pictures(path), {}
+        return _images(path), {}
     return _folders(path), {}
 
 
@@ -215,10 +215,10 @@ def _videos(path: Path) -> Mapping[str, Frames]:
     return {file.name: VideoFrames(file) for file in files}
 
 
-def _pictures(path: Path) -> Mapping[str, Frames]:
+def _images(path: Path) -> Mapping[str, Frames]:
     files = _picture_files(path)
     if not files:
-        raise InputError(f"{path} holds no pictures.", "Check the path of the data.")
+        raise InputError(f"{path} holds no images.", "Check the path of the data.")
     stems = [file.stem for file in files]
     return {
         (f.stem if stems.count(f.stem) == 1 else f.name): FileFrames((f,))
@@ -227,7 +227,7 @@ def _pictures(path: Path) -> Mapping[str, Frames]:
 
 
 def _folders(root: Path) -> dict[str, Frames]:
-    """Pictures by the folder they lie in, named by its path below ``root``."""
+    """Images by the folder they lie in, named by its path below ``root``."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder.", "Check the path of the data.")
     found: dict[str, Frames] = {}
@@ -296,7 +296,7 @@ def _named(clips: Mapping[str, Frames], meta: Path, path: Path) -> dict[str, Fra
     """The clips that a list names.
 
     Lines are ``000 100 (720,1280,3)``, ``00001/0266 7 (256,448,3)``, ``00001/0266`` or,
-    for single pictures, ``0001.png (480,480,3)``.
+    for single images, ``0001.png (480,480,3)``.
     """
     try:
         lines = meta.read_text(encoding="utf-8").splitlines()

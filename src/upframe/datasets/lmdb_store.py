@@ -1,9 +1,9 @@
 """BasicSR's LMDBs: a folder ``*.lmdb`` with ``data.mdb`` and ``meta_info.txt``.
 
-Values are the bytes of picture files. Each line of ``meta_info.txt`` is the name of a
-picture, its shape and its PNG level: ``000/00000000.png (720,1280,3) 1``. The key in
+Values are the bytes of image files. Each line of ``meta_info.txt`` is the name of an
+image, its shape and its PNG level: ``000/00000000.png (720,1280,3) 1``. The key in
 the database is the name without its ending. The file comes first because a database
-alone does not say in which order its pictures belong together.
+alone does not say in which order its images belong together.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from upframe.datasets.pictures import Picture, decode_picture
+from upframe.datasets.images import ImageArray, decode_image
 from upframe.errors import InputError, MissingExtraError
 
 META = "meta_info.txt"
@@ -89,8 +89,8 @@ class Store:
     def _found(self, key: str, value: Any) -> Any:
         if value is None:
             raise InputError(
-                f"{self.folder} has no picture {key}, which its {META} names.",
-                "Make the LMDB again from its pictures.",
+                f"{self.folder} has no image {key}, which its {META} names.",
+                "Make the LMDB again from its images.",
             )
         return value
 
@@ -105,16 +105,14 @@ class LmdbFrames:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, number: int) -> Picture:
-        return decode_picture(
-            self.store.bytes_of(self.keys[number]), self.where(number)
-        )
+    def __getitem__(self, number: int) -> ImageArray:
+        return decode_image(self.store.bytes_of(self.keys[number]), self.where(number))
 
     def name(self, number: int) -> str:
         """Last part of the key."""
         return PurePosixPath(self.keys[number]).name
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames, at most so many."""
         return [self[number] for number in range(min(most, len(self.keys)))]
 
@@ -133,7 +131,7 @@ def is_lmdb(path: Path) -> bool:
 
 
 def open_lmdb(folder: Path) -> dict[str, LmdbFrames]:
-    """Frames of each clip, sorted; a picture that lies in no folder is a clip.
+    """Frames of each clip, sorted; an image that lies in no folder is a clip.
 
     Raises:
         InputError: ``meta_info.txt`` is missing or empty, or the database cannot be

@@ -1,4 +1,4 @@
-"""Clips from photographs: synthetic cameras over still pictures.
+"""Clips from photographs: synthetic cameras over still images.
 
 Photographs are cleaner than most video frames, and their motion is known exactly. A
 camera path is a homography per frame that maps output pixels into the photograph: pan,
@@ -44,7 +44,7 @@ class MotionConfig(BaseModel):
     perspective: float = Field(default=0.02, ge=0)
     """Largest change per frame of the depth between centre and border, relative."""
     magnification: tuple[float, float] = (1.0, 2.0)
-    """Photograph pixels per output pixel; above 1 the picture gets sharper."""
+    """Photograph pixels per output pixel; above 1 the image gets sharper."""
     parallax: float = Field(default=0.3, ge=0, le=1)
     """Part of the clips with a near layer."""
     occluder: float = Field(default=0.25, ge=0, le=1)
@@ -86,7 +86,7 @@ class Motion:
 def _path(
     rng: np.random.Generator, config: MotionConfig, frames: int, size: tuple[int, int]
 ) -> Matrices:
-    """Camera motion in output pixels around the picture's centre, first frame identity
+    """Camera motion in output pixels around the image's centre, first frame identity
     but for shake: (T, 3, 3)."""
     t = np.arange(frames, dtype=np.float64)
     direction = rng.uniform(0, 2 * np.pi)
@@ -182,7 +182,7 @@ def draw_motion(
 
     Args:
         config: what may happen.
-        rng: the only source of chance.
+        rng: the only random state.
         frames: length of the clip.
         size: (height, width) of the clip.
         photograph: (height, width) of the photograph; where a path does not fit inside,

@@ -1,9 +1,9 @@
-"""High- and low-resolution pictures in two flat files, ready for random patches.
+"""High- and low-resolution images in two flat files, ready for random patches.
 
 Decoding AVIF or PNG for every patch starves a small machine. The cache holds raw uint8
 pixels that are mapped into memory, so a patch costs one small copy. The low-resolution
-side is made from whole pictures, not from patches: patches would carry edges that whole
-pictures do not have. A random degradation cannot be kept: it is made anew from each
+side is made from whole images, not from patches: patches would carry edges that whole
+images do not have. A random degradation cannot be kept: it is made anew from each
 high-resolution patch, and the cached low-resolution side stays bicubic.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.frames import Frames
+from upframe.datasets.images import ImageArray
 from upframe.datasets.layouts import Split, open_training
-from upframe.datasets.pictures import Picture
 from upframe.degradations.bicubic import crop_to_multiple
-from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
-from upframe.degradations.registry import degrade
+from upframe.degradations.ranges import BIConfig
+from upframe.degradations.registry import AnyDegradation, RandomConfig, degrade
 from upframe.errors import InputError
 
 _VERSION = 1
@@ -31,19 +31,19 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Pair:
-    """Where one picture lies in the two files; sizes of the low-resolution side."""
+    """Where one image lies in the two files; sizes of the low-resolution side."""
 
     name: str
     height: int
     width: int
     offset: int
-    """Pixels of low-resolution pictures before this one."""
+    """Pixels of low-resolution images before this one."""
 
 
 class PairCache:
-    """Aligned pictures of one scale; made by :meth:`build`, read by :meth:`sample`."""
+    """Aligned images of one scale; made by :meth:`build`, read by :meth:`sample`."""
 
-    def __init__(self, folder: Path, fresh: RealConfig | None = None) -> None:
+    def __init__(self, folder: Path, fresh: RandomConfig | None = None) -> None:
         """Open a finished cache.
 
         Args:
@@ -70,38 +70,39 @@ class PairCache:
     @classmethod
     def build(
         cls,
-        pictures: Path,
+        images: Path | Sequence[Path],
         folder: Path,
         scale: int,
         least: int,
-        degradation: BIConfig | BDConfig | RealConfig | None = None,
+        degradation: AnyDegradation | None = None,
         *,
         split: Split | None = None,
     ) -> PairCache:
-        """Open the cache of a folder of pictures, making it if it is not there.
+        """Open the cache of some images, making it if it is not there.
 
         Args:
-            pictures: folder of picture files, or a data set in any layout of
+            images: folder of image files, or a data set in any layout of
                 :func:`upframe.datasets.layouts.open_dataset`: all frames of its
-                high-resolution side.
+                high-resolution side; or several of these.
             folder: where caches live; the cache gets a folder of its own in it, named
-                by content, so that other pictures or scales do not mix.
+                by content, so that other images or scales do not mix.
             scale: integer factor of the degradation.
-            least: pictures whose low-resolution side is smaller are left out.
+            least: images whose low-resolution side is smaller are left out.
             degradation: bicubic when None.
             split: part of the data set; None for its training part, where the layout
                 knows parts.
 
         Raises:
-            InputError: if no picture is large enough or one cannot be read.
+            InputError: if no image is large enough or one cannot be read.
         """
         sources = [
             (clip.name if len(clip) > 1 else clip.high.name(0), clip.high)
-            for clip in open_training(pictures, split)
+            for path in ([images] if isinstance(images, Path) else images)
+            for clip in open_training(path, split)
             if clip.high is not None
         ]
         state = [(name, frames.size()) for name, frames in sources]
-        fresh = degradation if isinstance(degradation, RealConfig) else None
+        fresh = degradation if isinstance(degradation, RandomConfig) else None
         kept = BIConfig() if degradation is None or fresh else degradation
         what: tuple[object, ...] = (_VERSION, scale, least, state)
         if not isinstance(kept, BIConfig):
@@ -119,7 +120,7 @@ class PairCache:
         target: Path,
         scale: int,
         least: int,
-        degradation: BIConfig | BDConfig | RealConfig,
+        degradation: AnyDegradation,
     ) -> None:
         pairs: list[Pair] = []
         offset = 0
@@ -127,11 +128,11 @@ class PairCache:
             (target / "low.bin").open("wb") as low,
             (target / "high.bin").open("wb") as high,
         ):
-            for name, picture in _pictures(sources):
-                large = crop_to_multiple(picture, scale)
+            for name, image in _images(sources):
+                large = crop_to_multiple(image, scale)
                 if min(large.shape[:2]) < least * scale:
                     continue
-                # Random degradations do not come here, so no chance is needed.
+                # Random degradations do not come here, so no random state is needed.
                 rng = np.random.default_rng(0)
                 small = degrade(degradation, large[None], scale, rng)[0]
                 low.write(small.tobytes())
@@ -141,7 +142,7 @@ class PairCache:
                 offset += height * width
         if not pairs:
             raise InputError(
-                f"No picture of {sources[0][1].where(0)} and after it is large enough "
+                f"No image of {sources[0][1].where(0)} and after it is large enough "
                 "for patches.",
                 f"They need at least {least * scale} pixels per side.",
             )
@@ -151,8 +152,8 @@ class PairCache:
         draft.write_text(json.dumps(content))
         draft.replace(target / "index.json")
 
-    def picture(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Low- and high-resolution picture, views (h, w, 3) and (s*h, s*w, 3)."""
+    def image(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Low- and high-resolution image, views (h, w, 3) and (s*h, s*w, 3)."""
         pair, s = self.pairs[number], self.scale
         size = pair.height * pair.width * 3
         low = self._low[pair.offset * 3 :][:size]
@@ -168,7 +169,7 @@ class PairCache:
         """Random aligned patches, flipped and turned at random.
 
         Args:
-            rng: the only source of chance; the same state gives the same patches.
+            rng: the only random state; the same state gives the same patches.
             batch: patches.
             patch: side of the low-resolution patch, in pixels.
 
@@ -180,7 +181,7 @@ class PairCache:
         high = np.empty((batch, patch * s, patch * s, 3), np.uint8)
         for i in range(batch):
             number = int(np.searchsorted(self._odds, rng.random(), side="right"))
-            small, large = self.picture(min(number, len(self.pairs) - 1))
+            small, large = self.image(min(number, len(self.pairs) - 1))
             y = int(rng.integers(small.shape[0] - patch + 1))
             x = int(rng.integers(small.shape[1] - patch + 1))
             turns, flip = int(rng.integers(4)), bool(rng.integers(2))
@@ -193,7 +194,7 @@ class PairCache:
         return low, high
 
 
-def _pictures(sources: list[tuple[str, Frames]]) -> Iterator[tuple[str, Picture]]:
+def _images(sources: list[tuple[str, Frames]]) -> Iterator[tuple[str, ImageArray]]:
     """All frames, named."""
     for name, frames in sources:
         if len(frames) == 1:

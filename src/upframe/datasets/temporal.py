@@ -11,8 +11,8 @@ from upframe.datasets.clips import ClipCache
 from upframe.datasets.drawing import render
 from upframe.datasets.motion import MotionConfig, draw_motion
 from upframe.datasets.pairs import PairCache
-from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
-from upframe.degradations.registry import degrade
+from upframe.degradations.ranges import BIConfig
+from upframe.degradations.registry import AnyDegradation, degrade
 
 _MARGIN = 2
 """Low-resolution pixels drawn around the patch and cut off again: the bicubic kernel
@@ -31,7 +31,7 @@ class TemporalData:
     video_share: float = 0.3
     """Part of the clips that comes from the videos, where there are some."""
     motion: MotionConfig = field(default_factory=MotionConfig)
-    degradation: BIConfig | BDConfig | RealConfig = field(default_factory=BIConfig)
+    degradation: AnyDegradation = field(default_factory=BIConfig)
 
     def high(
         self, rng: np.random.Generator, frames: int, size: tuple[int, int]
@@ -42,7 +42,7 @@ class TemporalData:
             clip = self.videos.sample(rng, frames, size)
         else:
             number = int(rng.integers(len(self.photographs.pairs)))
-            photograph = self.photographs.picture(number)[1]
+            photograph = self.photographs.image(number)[1]
             paths = draw_motion(
                 self.motion,
                 rng,
@@ -60,7 +60,7 @@ class TemporalData:
         """Random clips with their degraded side.
 
         Args:
-            rng: the only source of chance.
+            rng: the only random state.
             batch: clips.
             frames: frames per clip.
             patch: side of the low-resolution patch, in pixels.

@@ -1,1 +1,1 @@
-"""From high-resolution pictures to the low-resolution input of a protocol."""
+"""From high-resolution images to the low-resolution input of a protocol."""

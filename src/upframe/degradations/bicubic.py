@@ -14,16 +14,16 @@ _BLOCK = 12
 """Outputs per matrix product."""
 
 
-def to_uint8(picture: NDArray[np.floating]) -> NDArray[np.uint8]:
+def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """[0, 1] floats to 0..255, clipped, halves rounded up as MATLAB's im2uint8 does."""
-    rounded = np.floor(np.clip(picture, 0, 1) * 255 + 0.5)
+    rounded = np.floor(np.clip(image, 0, 1) * 255 + 0.5)
     return np.asarray(rounded, dtype=np.uint8)
 
 
-def crop_to_multiple(picture: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
     """Drop rows and columns at the bottom and right ("modcrop")."""
-    height, width = (n - n % multiple for n in picture.shape[:2])
-    return picture[:height, :width]
+    height, width = (n - n % multiple for n in image.shape[:2])
+    return image[:height, :width]
 
 
 @lru_cache(maxsize=16)
@@ -57,14 +57,14 @@ def _shrink(x: NDArray[Any], scale: int, dtype: str) -> NDArray[Any]:
     return out.reshape(clips, blocks * _BLOCK, width)[:, :count]
 
 
-def bicubic_down(pictures: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Shrink whole pictures as published test sets are made.
+def bicubic_down(images: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Shrink whole images as published test sets are made.
 
     For scales 2 and 4 all products and sums are exact: the weights are whole multiples
     of 2^-9 and 2^-12. Others are computed in double precision.
 
     Args:
-        pictures: (H, W, 3) uint8 or several of a size, (T, H, W, 3); H and W are
+        images: (H, W, 3) uint8 or several of a size, (T, H, W, 3); H and W are
             multiples of ``scale``.
         scale: integer factor, at least 1.
 
@@ -75,13 +75,13 @@ def bicubic_down(pictures: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: if a side is no multiple of ``scale``.
     """
-    *several, height, width, channels = pictures.shape
+    *several, height, width, channels = images.shape
     if height % scale or width % scale:
         raise ValueError(f"{(height, width)} is no multiple of {scale}")
     h, w = height // scale, width // scale
     # After one axis, values are whole multiples of 2^-12: single precision holds them.
     first = "float32" if scale in (2, 4) else "float64"
-    x = _shrink(pictures.reshape(-1, height, width * channels), scale, first)
+    x = _shrink(images.reshape(-1, height, width * channels), scale, first)
     x = x.reshape(-1, h, width, channels).swapaxes(1, 2).reshape(len(x), width, -1)
     x = _shrink(x, scale, "float64").reshape(-1, w, h, channels).swapaxes(1, 2)
     rounded = np.clip(np.floor(x + 0.5), 0, 255).astype(np.uint8)

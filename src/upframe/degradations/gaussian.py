@@ -3,7 +3,7 @@
 **Phase.** Output ``(i, j)`` is the blurred pixel ``(s * i + s // 2, s * j + s // 2)``:
 for x4 the third pixel of each block, half a pixel beyond the block's centre at 1.5. An
 even factor has no pixel at the centre; published codes take either this pixel or the
-first of each block (``[::4]``), which shifts the picture by two pixels. Whoever
+first of each block (``[::4]``), which shifts the image by two pixels. Whoever
 compares with published BD numbers has to know which; ``phase`` gives the other.
 
 Borders mirror without repeating the edge pixel, as OpenCV and PyTorch ("reflect") do.
@@ -38,25 +38,25 @@ def taps() -> NDArray[np.float64]:
 
 
 def _blur_and_take(
-    picture: NDArray[Any], axis: int, scale: int, first: int
+    image: NDArray[Any], axis: int, scale: int, first: int
 ) -> NDArray[np.float64]:
     """Blur along one axis, computing only every ``scale``-th output."""
-    pad = [(0, 0)] * picture.ndim
+    pad = [(0, 0)] * image.ndim
     pad[axis] = (WIDTH // 2, WIDTH // 2)
-    padded = np.moveaxis(np.pad(picture, pad, mode="reflect"), axis, 0)
-    length = picture.shape[axis]
+    padded = np.moveaxis(np.pad(image, pad, mode="reflect"), axis, 0)
+    length = image.shape[axis]
     rows = np.arange(first, length, scale)
     total = sum(weight * padded[rows + k] for k, weight in enumerate(taps()))
     return np.moveaxis(np.asarray(total, np.float64), 0, axis)
 
 
 def gaussian_down(
-    picture: NDArray[np.uint8], scale: int, phase: int | None = None
+    image: NDArray[np.uint8], scale: int, phase: int | None = None
 ) -> NDArray[np.uint8]:
-    """Shrink a picture or a clip as the BD test sets are made.
+    """Shrink an image or a clip as the BD test sets are made.
 
     Args:
-        picture: (..., H, W, 3) uint8; H and W are multiples of ``scale``.
+        image: (..., H, W, 3) uint8; H and W are multiples of ``scale``.
         scale: integer factor, at least 1; published for 4.
         phase: which pixel of each block is taken, 0..scale-1; ``scale // 2`` when None.
 
@@ -66,11 +66,11 @@ def gaussian_down(
     Raises:
         ValueError: if a side is no multiple of ``scale`` or the phase lies outside.
     """
-    height, width = picture.shape[-3:-1]
+    height, width = image.shape[-3:-1]
     if height % scale or width % scale:
         raise ValueError(f"{(height, width)} is no multiple of {scale}")
     first = scale // 2 if phase is None else phase
     if not 0 <= first < scale:
         raise ValueError(f"phase {first} lies outside 0..{scale - 1}")
-    tall = _blur_and_take(picture / 255.0, picture.ndim - 3, scale, first)
-    return to_uint8(_blur_and_take(tall, picture.ndim - 2, scale, first))
+    tall = _blur_and_take(image / 255.0, image.ndim - 3, scale, first)
+    return to_uint8(_blur_and_take(tall, image.ndim - 2, scale, first))

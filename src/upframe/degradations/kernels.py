@@ -48,7 +48,7 @@ def gaussian_kernel(
         size: side in pixels, odd.
         sigma_x: standard deviation along the first axis of the ellipse, in pixels.
         sigma_y: along the second; not used by iso kinds.
-        angle: from the picture's x axis to the ellipse's first, in radians.
+        angle: from the image's x axis to the ellipse's first, in radians.
         beta: shape of generalised (below 1 peaked, above 1 boxy) and plateau kinds.
 
     Returns:

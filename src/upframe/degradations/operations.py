@@ -141,8 +141,8 @@ class Jpeg(Strict):
         for pixels, quality in zip(quantise(clip), self.quality, strict=True):
             buffer = io.BytesIO()
             Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-            with Image.open(buffer) as picture:
-                frames.append(np.asarray(picture, np.uint8))
+            with Image.open(buffer) as image:
+                frames.append(np.asarray(image, np.uint8))
         return _unit(np.stack(frames))
 
 

@@ -106,7 +106,7 @@ class NoiseRanges(Strict):
     """Of 255."""
     gaussian_sigma_step: Step = 0.1
     poisson_scale: Range = (0.05, 3.0)
-    """Multiple of the noise of photons at the picture's number of levels."""
+    """Multiple of the noise of photons at the image's number of levels."""
     poisson_scale_step: Step = 0.005
     grey_probability: Probability = 0.4
     """The same noise in all channels."""

@@ -1,4 +1,4 @@
-"""Degradations by name, as recipes choose them: ``bi``, ``bd``, ``real``."""
+"""Degradations by name, as recipes choose them: ``bi``, ``bd``, ``real``, ``web``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from upframe.degradations import real
+from upframe.degradations import real, web
 from upframe.degradations.bicubic import bicubic_down
 from upframe.degradations.gaussian import gaussian_down
 from upframe.degradations.ranges import BDConfig, BIConfig, RealConfig
+from upframe.degradations.web import WebConfig
 
-DegradationConfig = Annotated[
-    BIConfig | BDConfig | RealConfig, Field(discriminator="name")
-]
+AnyDegradation = BIConfig | BDConfig | RealConfig | WebConfig
+RandomConfig = RealConfig | WebConfig
+"""Those that are drawn anew for every patch or clip."""
+DegradationConfig = Annotated[AnyDegradation, Field(discriminator="name")]
 """What ``data.degradation`` of a recipe holds."""
 
 Pixels = NDArray[np.uint8]
@@ -37,10 +39,16 @@ def _real(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pi
     return real.apply(real.draw(config, rng, len(clip), size, scale), clip)
 
 
+def _web(config: Any, clip: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
+    size = (clip.shape[1], clip.shape[2])
+    return real.apply(web.draw(config, rng, len(clip), size, scale), clip)
+
+
 _BY_NAME: dict[str, Callable[[Any, Pixels, int, np.random.Generator], Pixels]] = {
     "bi": _bi,
     "bd": _bd,
     "real": _real,
+    "web": _web,
 }
 
 
@@ -53,7 +61,7 @@ def names() -> list[str]:
 
 
 def degrade(
-    config: BIConfig | BDConfig | RealConfig,
+    config: AnyDegradation,
     clip: Pixels,
     scale: int,
     rng: np.random.Generator,
@@ -64,7 +72,7 @@ def degrade(
         config: which degradation, with its settings.
         clip: (T, H, W, 3) uint8; for ``bi`` and ``bd`` H and W are multiples of scale.
         scale: integer factor.
-        rng: the only source of chance; not used by ``bi`` and ``bd``.
+        rng: the only random state; not used by ``bi`` and ``bd``.
 
     Returns:
         (T, H / scale, W / scale, 3) uint8, sizes rounded up.

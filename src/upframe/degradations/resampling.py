@@ -1,21 +1,61 @@
-"""Resizing as the degradation pipelines do it: area, bilinear and bicubic.
+"""Resizing as degradation pipelines do it: OpenCV's kernels, and those of video tools.
 
-Unlike `upframe.nn.resize`, bilinear and bicubic do **not** widen their kernels when
-they shrink: OpenCV's and PyTorch's do not either, and the aliasing that follows is part
-of the published degradations. Pixel centres are at ``(i + 0.5) / scale - 0.5``, edges
-repeat, the cubic has a = -0.75 (OpenCV, PyTorch). ``area`` averages the input under
-each output pixel, with fractions at its borders.
+``bilinear`` and ``bicubic`` do **not** widen their kernels when they shrink: OpenCV's
+and PyTorch's do not either, and the aliasing that follows is part of the published
+degradations. Pixel centres are at ``(i + 0.5) / scale - 0.5``, edges repeat, the cubic
+has a = -0.75 (OpenCV, PyTorch). ``area`` averages the input under each output pixel,
+with fractions at its borders.
+
+The ``*_antialiased`` filters widen their kernels, as FFmpeg's swscale, Pillow and
+MATLAB do: a triangle, Keys' cubic (a = -0.5) and Lanczos with three lobes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from math import ceil
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Filter = Literal["area", "bilinear", "bicubic"]
+Filter = Literal[
+    "area",
+    "bilinear",
+    "bicubic",
+    "bilinear_antialiased",
+    "bicubic_antialiased",
+    "lanczos3_antialiased",
+]
+
+_Weights = NDArray[np.float64]
+
+
+def _triangle(x: _Weights) -> _Weights:
+    """Linear interpolation, support [-1, 1]."""
+    return np.asarray(np.maximum(1 - np.abs(x), 0.0))
+
+
+def _keys(x: _Weights) -> _Weights:
+    """Keys' cubic convolution, a = -0.5, support [-2, 2]."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+def _lanczos3(x: _Weights) -> _Weights:
+    """Windowed sinc with three lobes, support [-3, 3]."""
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
+
+
+_ANTIALIASED: dict[str, tuple[Callable[[_Weights], _Weights], int]] = {
+    "bilinear_antialiased": (_triangle, 1),
+    "bicubic_antialiased": (_keys, 2),
+    "lanczos3_antialiased": (_lanczos3, 3),
+}
+"""Kernels and half their supports, in pixels of the coarser of both sides."""
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,6 +77,15 @@ def _matrix(length: int, out_length: int, filter: Filter) -> NDArray[np.float32]
         low = np.maximum(edges[:-1, None], at)
         high = np.minimum(edges[1:, None], at + 1)
         matrix = np.maximum(high - low, 0)
+    elif filter in _ANTIALIASED:
+        kernel, support = _ANTIALIASED[filter]
+        centre = (rows + 0.5) * (length / out_length) - 0.5
+        wide = max(1.0, length / out_length)
+        reach = ceil(support * wide)
+        for tap in range(-reach, reach + 2):
+            at = np.floor(centre).astype(int) + tap
+            weight = kernel((centre - at) / wide)
+            np.add.at(matrix, (rows, np.clip(at, 0, length - 1)), weight)
     else:
         centre = (rows + 0.5) * (length / out_length) - 0.5
         first = np.floor(centre).astype(int)
@@ -58,10 +107,11 @@ def resize_clip(
     Args:
         clip: (T, H, W, 3) float32.
         size: (height, width) of the result, at least 1.
-        filter: ``area``, ``bilinear`` or ``bicubic``.
+        filter: how, see above.
 
     Returns:
-        (T, height, width, 3) float32; bicubic may overshoot the input's range.
+        (T, height, width, 3) float32; cubic and Lanczos kernels may overshoot the
+        input's range.
     """
     count, height, width, channels = clip.shape
     if size == (height, width):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from math import isnan, nan
 
 from upframe.datasets.frames import Clip, Frames
-from upframe.datasets.pictures import Picture
+from upframe.datasets.images import ImageArray
 from upframe.evaluation.metrics import METRICS
 
 
@@ -33,14 +33,14 @@ class Bounced:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> Picture:
+    def __getitem__(self, number: int) -> ImageArray:
         return self._frames[bounced(number, self._distinct)]
 
     def name(self, number: int) -> str:
         """Of the frame that is shown."""
         return self._frames.name(bounced(number, self._distinct))
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames, at most so many."""
         return [self[number] for number in range(min(most, self._count))]
 

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from upframe.datasets.frames import Clip
-from upframe.datasets.pictures import Picture
+from upframe.datasets.images import ImageArray
 from upframe.degradations.bicubic import to_uint8
 from upframe.engine.declaring import documented
 from upframe.engine.driver import Driver, Output
@@ -291,7 +291,7 @@ class _Runner:
         self.seconds = 0.0
         """Wall-clock time inside the model."""
 
-    def warm_up(self, low: Picture) -> None:
+    def warm_up(self, low: ImageArray) -> None:
         """Run two frames and forget them: the first run of a model prepares the others,
         and one frame has no motion."""
         session = self._runtime.session()
@@ -301,17 +301,17 @@ class _Runner:
 
     def run(
         self, clip: Clip, count: int
-    ) -> Iterator[tuple[int, Picture, Picture | None]]:
+    ) -> Iterator[tuple[int, ImageArray, ImageArray | None]]:
         """Number, result and ground truth of the first ``count`` frames, in order.
 
         A model may keep back all frames of a chunk; their ground truth is then read
         again rather than kept.
         """
         driver = self._driver(clip.name)
-        truths: dict[int, Picture | None] = {}
+        truths: dict[int, ImageArray | None] = {}
 
-        def events() -> Iterator[Event[Picture]]:
-            chunker: Chunker[Picture] = Chunker(self.length, self.context)
+        def events() -> Iterator[Event[ImageArray]]:
+            chunker: Chunker[ImageArray] = Chunker(self.length, self.context)
             for number in range(count):
                 low, truth = clip.read(number, self.scale)
                 if len(truths) < _KEPT:
@@ -327,20 +327,20 @@ class _Runner:
                 yield output.number, to_uint8(output.pixels), truth
         self.seconds += driver.seconds
 
-    def _driver(self, source: str) -> Driver[Picture]:
+    def _driver(self, source: str) -> Driver[ImageArray]:
         card = self._runtime.card
         return Driver(
             self._runtime.session, _to_float, lookahead=card.lookahead, source=source
         )
 
 
-def _to_float(low: Picture) -> FloatFrame:
+def _to_float(low: ImageArray) -> FloatFrame:
     return np.ascontiguousarray(low, dtype=np.float32) / np.float32(255)
 
 
 def _score_clip(
     clip: Clip,
-    outputs: Iterable[tuple[int, Picture, Picture | None]],
+    outputs: Iterable[tuple[int, ImageArray, ImageArray | None]],
     wanted: Container[int],
     scoring: ClipScoring,
 ) -> ClipScore:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upframe.datasets.pictures import Picture
+from upframe.datasets.images import ImageArray
 from upframe.errors import UsageError
 from upframe.evaluation.metrics import METRICS
 from upframe.evaluation.protocols import Protocol
@@ -162,7 +162,7 @@ class ClipScoring:
         none before :meth:`finish` if it scores whole clips."""
         self._vmaf = VMAF(scoring.ffmpeg) if scoring.ffmpeg else None
 
-    def push(self, result: Picture, truth: Picture | None) -> None:
+    def push(self, result: ImageArray, truth: ImageArray | None) -> None:
         """Score the next frame.
 
         Args:
@@ -213,14 +213,14 @@ class _Frame:
     """A frame and what metrics compute of it alone."""
 
     def __init__(
-        self, scoring: Scoring, result: Picture, truth: Picture | None
+        self, scoring: Scoring, result: ImageArray, truth: ImageArray | None
     ) -> None:
         self.scoring = scoring
         self.result = result
         self._truth = truth
 
     @property
-    def truth(self) -> Picture:
+    def truth(self) -> ImageArray:
         """For metrics that need one."""
         assert self._truth is not None
         return self._truth

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upframe.datasets.frames import Clip, Frames
-from upframe.datasets.pictures import Picture
+from upframe.datasets.images import ImageArray
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple
 from upframe.media.codecs import Codec
 from upframe.media.recode import recode
@@ -49,8 +49,8 @@ class CompressedFrames:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, number: int) -> Picture:
-        frame: Picture = self._latest.of(self)[number]
+    def __getitem__(self, number: int) -> ImageArray:
+        frame: ImageArray = self._latest.of(self)[number]
         return frame
 
     def compress(self) -> NDArray[np.uint8]:
@@ -70,7 +70,7 @@ class CompressedFrames:
         """As the ground truth."""
         return self._high.name(number)
 
-    def first(self, most: int) -> list[Picture]:
+    def first(self, most: int) -> list[ImageArray]:
         """The first frames, at most so many."""
         return list(self._latest.of(self)[:most])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Codec = Literal["libx264", "libx265", "mpeg4"]
+Codec = Literal["libx264", "libx265", "libvpx-vp9", "mpeg2video", "mpeg4"]
 """Encoders that degradations use, by FFmpeg's names."""
 
 Audio = Literal["keep", "recode", "drop"]

@@ -20,9 +20,21 @@ from upframe.media.codecs import Codec
 from upframe.media.colour import Colour, FromRGB, ToRGB, resolve
 from upframe.media.encoder import reproducible
 
-_DECODERS = {"libx264": "h264", "libx265": "hevc", "mpeg4": "mpeg4"}
+_DECODERS: dict[Codec, str] = {
+    "libx264": "h264",
+    "libx265": "hevc",
+    "libvpx-vp9": "vp9",
+    "mpeg2video": "mpeg2video",
+    "mpeg4": "mpeg4",
+}
 _RATE = Fraction(25)
-_LEAST: dict[str, int] = {"libx264": 32, "libx265": 128, "mpeg4": 32}
+_LEAST: dict[Codec, int] = {
+    "libx264": 32,
+    "libx265": 128,
+    "libvpx-vp9": 32,
+    "mpeg2video": 32,
+    "mpeg4": 32,
+}
 """Shorter sides are padded. x265 (4.1) writes past its buffers on frames smaller than
 64, which takes the process down, and gives varying results on those padded to 64."""
 
@@ -40,8 +52,8 @@ def recode(
         clip: (T, H, W, 3) uint8 RGB, any size; odd sizes are padded by their edge for
             the codec and cut back.
         codec: which encoder.
-        quality: constant quality: CRF 0..51 of x264 and x265, quantiser 1..31 of
-            MPEG-4; higher is worse.
+        quality: constant quality: CRF 0..51 of x264 and x265, 0..63 of VP9,
+            quantiser 1..31 of MPEG-2 and MPEG-4; higher is worse.
         bits_per_pixel: average bit rate instead of a quality, in bits per pixel of a
             frame, above 0. On short clips encoders meet it only roughly.
 
@@ -119,9 +131,11 @@ def _encoder(
     options: dict[str, str] = {}
     if codec == "libx265":
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
+    if codec == "libvpx-vp9":
+        options |= {"deadline": "good", "cpu-used": "5"}
     if rate is not None:
         context.bit_rate = max(1000, round(rate))
-    elif codec == "mpeg4":
+    elif codec in ("mpeg2video", "mpeg4"):
         options["qmin"] = options["qmax"] = str(round(quality or 0))
     else:
         options["crf"] = f"{quality:g}"

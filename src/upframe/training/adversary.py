@@ -10,7 +10,7 @@ from torch import Tensor
 
 from upframe.errors import UsageError
 from upframe.training.discriminators import DISCRIMINATORS
-from upframe.training.losses import as_pictures
+from upframe.training.losses import as_images
 from upframe.training.recipe import GANLoss
 
 
@@ -22,17 +22,17 @@ class Adversary:
 
         Args:
             config: of the loss.
-            side: of the pictures in pixels.
+            side: of the images in pixels.
             device: where it runs.
 
         Raises:
-            UsageError: if the pictures do not fit the discriminator.
+            UsageError: if the images do not fit the discriminator.
         """
         self.config = config
         kind = DISCRIMINATORS[config.discriminator]
         if side < kind.least or side % kind.multiple:
             raise UsageError(
-                f"The discriminator {config.discriminator} takes pictures whose sides "
+                f"The discriminator {config.discriminator} takes images whose sides "
                 f"are at least {kind.least} and a multiple of {kind.multiple}, "
                 f"not {side}.",
                 "Change data.patch.",
@@ -42,37 +42,37 @@ class Adversary:
             self.network.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
         )
 
-    def fool(self, result: Tensor) -> Tensor:
-        """What the network that enlarges is to lower, times the weight of the loss.
+    def generator_loss(self, result: Tensor) -> Tensor:
+        """The loss of the network in training, times its weight.
 
         Args:
             result: (B, 3, h, w) or (B, T, 3, h, w), not clipped.
         """
         self.network.requires_grad_(False)
-        judged: Tensor = self.network(as_pictures(result))
+        logits: Tensor = self.network(as_images(result))
         if self.config.kind == "hinge":
-            return -self.config.weight * judged.float().mean()
-        return self.config.weight * self._entropy(judged, 1.0)
+            return -self.config.weight * logits.float().mean()
+        return self.config.weight * self._entropy(logits, 1.0)
 
-    def judge(self, result: Tensor, target: Tensor) -> Tensor:
-        """What the discriminator is to lower.
+    def discriminator_loss(self, result: Tensor, target: Tensor) -> Tensor:
+        """The loss of the discriminator.
 
         Args:
             result: detached.
             target: the same shape.
         """
         self.network.requires_grad_(True)
-        real = self.network(as_pictures(target))
-        fake = self.network(as_pictures(result))
+        real = self.network(as_images(target))
+        fake = self.network(as_images(result))
         if self.config.kind == "hinge":
             return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
         return self._entropy(real, 1.0) + self._entropy(fake, 0.0)
 
     @staticmethod
-    def _entropy(judged: Tensor, truth: float) -> Tensor:
-        judged = judged.float()
+    def _entropy(logits: Tensor, truth: float) -> Tensor:
+        logits = logits.float()
         return F.binary_cross_entropy_with_logits(
-            judged, torch.full_like(judged, truth)
+            logits, torch.full_like(logits, truth)
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from upframe.training.caches import open_caches
 from upframe.training.recipe import DataConfig
 
 if TYPE_CHECKING:
+    from upframe.datasets.distilled import DistilledClips
     from upframe.datasets.temporal import TemporalData
 
 _AHEAD = 4
@@ -33,6 +34,8 @@ class Batch(NamedTuple):
 
     low: Tensor
     high: Tensor
+    supervised: Sequence[int] | None = None
+    """Frames of ``low`` that ``high`` has targets for; None: all."""
 
 
 class Samples(Dataset[Batch]):
@@ -50,7 +53,7 @@ class Samples(Dataset[Batch]):
             share: numbers of the samples of each batch to make; None for all.
 
         Raises:
-            InputError: if the pictures or videos cannot be read.
+            InputError: if the images or videos cannot be read.
         """
         self.data, self.scale, self.seed = data, scale, seed
         self.share = range(data.batch) if share is None else share
@@ -58,6 +61,12 @@ class Samples(Dataset[Batch]):
 
     def _open(self) -> None:
         data = self.data
+        self._distilled: DistilledClips | None = None
+        if data.teacher is not None:
+            from upframe.datasets.distilled import DistilledClips
+
+            self._distilled = DistilledClips(data.teacher)
+            return
         self._pairs, videos = open_caches(data, self.scale)
         self._clips: TemporalData | None = None
         if data.frames > 1 or videos is not None:
@@ -83,7 +92,26 @@ class Samples(Dataset[Batch]):
             return self._clips
         return replace(self._clips, degradation=schedule.at(step, real))
 
+    def _from_teacher(self, clips: DistilledClips, step: int) -> Batch:
+        """Windows of clips: a warm-up, then frames with the teacher's targets."""
+        data = self.data
+        rng = np.random.default_rng([self.seed, step])
+        window = clips.window(rng, data.warmup)
+        sections = [
+            clips.section(
+                window, data.patch, np.random.default_rng([self.seed, step, index])
+            )
+            for index in self.share
+        ]
+        return Batch(
+            torch.from_numpy(np.stack([section.low for section in sections])),
+            torch.from_numpy(np.stack([section.teacher for section in sections])),
+            window.places,
+        )
+
     def __getitem__(self, step: int) -> Batch:
+        if self._distilled is not None:
+            return self._from_teacher(self._distilled, step)
         data = self.data
         clips = self._at(step)
         lows, highs = [], []
@@ -134,7 +162,7 @@ def batches(
             prefetch_factor=_AHEAD if workers else None,
             worker_init_fn=_initialise if workers else None,
             pin_memory=pin,
-            # its own, so that the weights' chance is left alone
+            # its own, so that the random numbers of the weights stay the same
             generator=torch.Generator(),
         )
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 from upframe.datasets.clips import ClipCache
 from upframe.datasets.pairs import PairCache
-from upframe.degradations.ranges import RealConfig
+from upframe.degradations.registry import RandomConfig
 from upframe.errors import InputError
-from upframe.training.recipe import DataConfig
+from upframe.training.recipe import DataConfig, Folders
 
 _LIST = "prepared.json"
 _ADVICE = (
@@ -24,9 +24,23 @@ _ADVICE = (
 )
 
 
+def _names(folders: Folders) -> str:
+    return (
+        folders.name
+        if isinstance(folders, Path)
+        else "+".join(path.name for path in folders)
+    )
+
+
+def _here(folders: Folders) -> bool:
+    one = (folders,) if isinstance(folders, Path) else folders
+    return all(path.exists() for path in one)
+
+
 def _pairs_key(data: DataConfig, scale: int) -> str:
-    kept = "bi" if data.degradation.name == "real" else data.degradation.name
-    return f"{data.train.name} x{scale} {kept}, sides of {data.patch} and more"
+    fresh = isinstance(data.degradation, RandomConfig)
+    kept = "bi" if fresh else data.degradation.name
+    return f"{_names(data.train)} x{scale} {kept}, sides of {data.patch} and more"
 
 
 def _note(cache: Path, key: str, folder: Path) -> None:
@@ -40,7 +54,7 @@ def _note(cache: Path, key: str, folder: Path) -> None:
     draft.replace(path)
 
 
-def _prepared(cache: Path, key: str, data: Path) -> Path:
+def _prepared(cache: Path, key: str, data: Folders) -> Path:
     """The folder of a cache whose data is not here.
 
     Raises:
@@ -50,7 +64,7 @@ def _prepared(cache: Path, key: str, data: Path) -> Path:
     known = json.loads(path.read_text()) if path.is_file() else {}
     if key not in known:
         raise InputError(
-            f"Neither {data} is here nor a cache of it in {cache}.", _ADVICE
+            f"Neither {_names(data)} is here nor a cache of it in {cache}.", _ADVICE
         )
     return cache / str(known[key])
 
@@ -63,31 +77,32 @@ def open_caches(data: DataConfig, scale: int) -> tuple[PairCache, ClipCache | No
         scale: output size over input size.
 
     Returns:
-        The pictures, and the videos if the recipe has some.
+        The images, and the videos if the recipe has some.
 
     Raises:
         InputError: if the data is missing, empty or cannot be read and there is no
             cache of it, or if videos are to be decoded without PyAV.
     """
     key = _pairs_key(data, scale)
-    if data.train.exists():
+    if _here(data.train):
         pairs = PairCache.build(
             data.train, data.cache, scale, data.patch, data.degradation
         )
         _note(data.cache, key, pairs.folder)
     else:
-        fresh = data.degradation if isinstance(data.degradation, RealConfig) else None
+        chosen = data.degradation
+        fresh = chosen if isinstance(chosen, RandomConfig) else None
         pairs = PairCache(_prepared(data.cache, key, data.train), fresh)
     if data.videos is None:
         return pairs, None
-    key = f"{data.videos.name} as clips"
-    if not data.videos.exists():
+    key = f"{_names(data.videos)} as clips"
+    if not _here(data.videos):
         return pairs, ClipCache(_prepared(data.cache, key, data.videos))
     try:
         clips = ClipCache.build(data.videos, data.cache)
     except ImportError as error:
         raise InputError(
-            f"The videos in {data.videos} cannot be decoded without PyAV.",
+            f"The videos in {_names(data.videos)} cannot be decoded without PyAV.",
             f"Install it (pip install av). {_ADVICE}",
         ) from error
     _note(data.cache, key, clips.folder)

@@ -50,7 +50,7 @@ def run(
     recipe = load_recipe(path, tuple(settings), data)
     if prepare:
         pairs, clips = open_caches(recipe.data, scale_of(recipe.system))
-        what = f"{len(pairs.pairs)} pictures"
+        what = f"{len(pairs.pairs)} images"
         if clips is not None:
             what += f" and {len(clips.clips)} clips"
         say(f"{recipe.name}: {what} are ready in {recipe.data.cache}")

@@ -45,8 +45,8 @@ def warping_loss(clips: Tensor, original: Tensor) -> Tensor:
 def _motion(clip: Tensor) -> tuple[Tensor, Tensor]:
     """(T, 3, H, W) to the flow from each frame to the next, (T - 1, 2, H, W), and where
     it holds, (T - 1, H, W)."""
-    pictures = (clip.detach().clamp(0, 1) * 255).round().to(torch.uint8)
-    frames = [grey(x) for x in pictures.permute(0, 2, 3, 1).cpu().numpy()]
+    images = (clip.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+    frames = [grey(x) for x in images.permute(0, 2, 3, 1).cpu().numpy()]
     flows, masks = [], []
     for one, other in pairwise(frames):
         forward = farneback(one, other)

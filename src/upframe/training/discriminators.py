@@ -1,8 +1,8 @@
-"""Networks that tell enlarged pictures from originals.
+"""Discriminators: networks that distinguish upscaled images from ground truth.
 
 ``UNet`` is Real-ESRGAN's (Wang et al., ICCVW 2021, arXiv 2107.10833), ``Patch`` that of
 pix2pix (Isola et al., CVPR 2017, arXiv 1611.07004) with spectral normalisation in place
-of batch normalisation, so that a picture is judged for itself.
+of batch normalisation, so that each image is scored alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class UNet(nn.Module):
     """Judges every pixel."""
 
     least, multiple = 8, 8
-    """What sides of pictures are at least, and a multiple of."""
+    """What sides of images are at least, and a multiple of."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Patch(nn.Module):
     """Judges what lies around every 8th pixel, 70 pixels wide."""
 
     least, multiple = 24, 1
-    """What sides of pictures are at least, and a multiple of."""
+    """What sides of images are at least, and a multiple of."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

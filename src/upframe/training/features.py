@@ -83,21 +83,21 @@ class DISTSDistance(nn.Module):
 
     Args:
         weights: of VGG16 and of DISTS.
-        pictures: how many are drawn of a batch; None for all.
+        images: how many are drawn of a batch; None for all.
 
     Raises:
         WeightsError: if the file cannot be read or is of another network.
     """
 
-    def __init__(self, weights: Path, pictures: int | None = None) -> None:
+    def __init__(self, weights: Path, images: int | None = None) -> None:
         super().__init__()
         self.network = VGGStages()
-        self.pictures = pictures
+        self.images = images
         _fill(self.network, weights, "DISTS", ("features.", "alpha", "beta"))
 
     def forward(self, result: Tensor, target: Tensor) -> Tensor:
         """Two (B, 3, h, w) in [0, 1], sides of 16 and more, to a number."""
-        chosen = torch.randperm(len(result))[: self.pictures].to(result.device)
+        chosen = torch.randperm(len(result))[: self.images].to(result.device)
         ours = self.network(result[chosen])
         with torch.no_grad():
             theirs = self.network(target[chosen])

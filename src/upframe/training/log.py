@@ -1,4 +1,4 @@
-"""What a run tells: lines of JSON, TensorBoard, sample pictures."""
+"""The log of a run: lines of JSON, TensorBoard, sample images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RunLog:
             MissingExtraError: if TensorBoard is asked for and not installed.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._pictures = folder / "samples"
+        self._images = folder / "samples"
         self._board = _writer(folder / "tensorboard", step) if tensorboard else None
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._report = report
@@ -112,8 +112,8 @@ class RunLog:
         )
         self._seen, self._since = [], now
 
-    def pictures(self, step: int, rows: Sequence[tuple[str, Pixels]]) -> None:
-        """Save pictures.
+    def images(self, step: int, rows: Sequence[tuple[str, Pixels]]) -> None:
+        """Save images.
 
         Args:
             step: number of steps done.
@@ -121,8 +121,8 @@ class RunLog:
         """
         from PIL import Image
 
-        self._pictures.mkdir(exist_ok=True)
+        self._images.mkdir(exist_ok=True)
         for name, pixels in rows:
-            Image.fromarray(pixels).save(self._pictures / f"{step:08d}-{name}.png")
+            Image.fromarray(pixels).save(self._images / f"{step:08d}-{name}.png")
             if self._board is not None:
                 self._board.add_image(name, pixels, step, dataformats="HWC")

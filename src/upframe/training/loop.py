@@ -216,4 +216,4 @@ class _Run:
             if key in self.validation.baseline
         }
         log.write("val", step, **{key: round(x, 5) for key, x in values.items()})
-        log.pictures(step, score.samples)
+        log.images(step, score.samples)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upframe.metrics import dists, lpips
@@ -18,6 +19,7 @@ from upframe.training.features import (
 from upframe.training.recipe import (
     AnyLoss,
     DISTSLoss,
+    GridLoss,
     LPIPSLoss,
     PerceptualLoss,
     PixelLoss,
@@ -36,10 +38,32 @@ def l1(result: Tensor, target: Tensor) -> Tensor:
     return (result - target).abs().mean()
 
 
+class GridDistance:
+    """Error that repeats with a period, as checkerboard artifacts do.
+
+    Natural errors differ from period to period and average out over a window; what a
+    pixel shuffle draws everywhere alike stays. Charbonnier hardly sees it: it is small
+    against the error of every pixel.
+    """
+
+    def __init__(self, period: int, window: int) -> None:
+        self.period, self.window = period, window
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        """Mean absolute value; (B, 3, h, w), sides are multiples of the period and at
+        least a window long."""
+        period, window = self.period, self.window
+        places = F.pixel_unshuffle(result - target, period)
+        places = places.view(len(places), -1, period**2, *places.shape[2:])
+        places = (places - places.mean(2, keepdim=True)).flatten(1, 2)
+        local = F.avg_pool2d(places, window, stride=max(1, window // 2))
+        return local.abs().mean()
+
+
 _PIXELS: dict[str, _Distance] = {"charbonnier": charbonnier, "l1": l1}
 
 
-def as_pictures(frames: Tensor) -> Tensor:
+def as_images(frames: Tensor) -> Tensor:
     """(B, 3, h, w) or (B, T, 3, h, w) to (B * T, 3, h, w)."""
     return frames.reshape(-1, *frames.shape[-3:])
 
@@ -78,6 +102,8 @@ class Losses:
             elif isinstance(config, PerceptualLoss):
                 network = PerceptualDistance(config.weights, config.layers)
                 distance = network.to(device)
+            elif isinstance(config, GridLoss):
+                distance = GridDistance(config.period, config.window)
             else:
                 continue
             self._parts[config.name] = config.weight, distance
@@ -89,7 +115,7 @@ class Losses:
             result: (B, 3, h, w) or (B, T, 3, h, w), not clipped.
             target: the same shape.
         """
-        result, target = as_pictures(result), as_pictures(target)
+        result, target = as_images(result), as_images(target)
         return {
             name: weight * distance(result, target)
             for name, (weight, distance) in self._parts.items()

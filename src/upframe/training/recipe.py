@@ -57,39 +57,51 @@ class SystemConfig(_Strict):
     and without ``init`` the flow starts at random."""
 
 
+Folders = Path | tuple[Path, ...]
+"""One folder, or several that are learnt from as if they were one."""
+
+
 class DataConfig(_Strict):
     """What it learns from."""
 
-    train: Path
-    """Folder of high-resolution images. ``$DATA/`` begins paths inside the folder of
-    ``--data`` or ``UPFRAME_DATA``; others are relative to the working directory."""
-    videos: Path | None = None
+    train: Folders
+    """Folder of high-resolution images, or a list of folders. ``$DATA/`` begins paths
+    inside the folder of ``--data`` or ``UPFRAME_DATA``; others are relative to the
+    working directory."""
+    videos: Folders | None = None
     """Folder of high-resolution video files, or a data set of clips, beside the clips
-    from pictures."""
+    from images; or a list of these."""
     video_share: float = Field(0.3, ge=0, le=1)
     """Part of the clips that comes from the videos, where there are some."""
+    teacher: Path | None = None
+    """Folder of degraded clips with a teacher's frames, made by ``python -m
+    upframe.training.teacher`` from ``train`` and ``videos``. The teacher's frames are
+    then the targets, and only ``patch``, ``warmup`` and ``batch`` matter."""
+    warmup: int = Field(0, ge=0)
+    """With ``teacher``: most frames that a recurrent network sees before the first
+    frame that it learns from; few are likelier. They cost no gradient."""
     cache: Path = Path("runs/cache")
-    """Where decoded pictures and videos are kept."""
+    """Where decoded images and videos are kept."""
     patch: int = Field(32, ge=8)
     """Side of a low-resolution patch, in pixels."""
     frames: int = Field(1, ge=1)
-    """Frames per clip. With 1, patches are cut from still pictures; with more, or with
-    ``videos``, they are clips: pictures in motion, and pieces of the videos."""
+    """Frames per clip. With 1, patches are cut from still images; with more, or with
+    ``videos``, they are clips: images in motion, and pieces of the videos."""
     motion: MotionConfig = Field(default_factory=MotionConfig)
-    """How pictures are moved to become clips."""
+    """How images are moved to become clips."""
     batch: int = Field(16, ge=1)
     """Patches or clips per step."""
     workers: int = Field(0, ge=0)
     """Processes that prepare batches ahead; 0 prepares them between the steps. The
     batches are the same for any number."""
     degradation: DegradationConfig = Field(default_factory=BIConfig)
-    """How the low-resolution side is made: ``{name: bi}``, ``bd`` or ``real``, the
-    latter anew for every patch; docs/degradations.md has its settings."""
+    """How the low-resolution side is made: ``{name: bi}``, ``bd``, ``real`` or ``web``,
+    the last two anew for every patch; docs/degradations.md has their settings."""
     progressive: ProgressiveSchedule | None = None
     """When the degradation ``real`` of clips begins to change from frame to frame:
     ``{consistent_until: 1000, full_from: 5000}``, in steps."""
     val: Path | None = None
-    """Folder of clips, each a folder of pictures, never trained on."""
+    """Folder of clips, each a folder of images, never trained on."""
     val_low: Path | None = None
     """The same clips degraded and made small, under the same names, for example by
     ``scripts/degrade_clips.py``; without it they are made small by bicubic."""
@@ -140,8 +152,8 @@ class DISTSLoss(_Strict):
     """File that ``scripts/make_dists_weights.py`` makes; left out, it is found as for
     the metric."""
     pictures: int | None = Field(None, ge=1)
-    """How many pictures of a step it looks at, drawn at random; all if left out. On a
-    processor VGG16 takes longer than the small networks that it judges."""
+    """How many images of a step it looks at, drawn at random; all if left out. On a
+    CPU, VGG16 takes longer than small networks."""
 
 
 VGGLayer = Literal["conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3"]
@@ -168,15 +180,28 @@ class PerceptualLoss(_Strict):
     """Weight of each layer; the default is Real-ESRGAN's."""
 
 
+class GridLoss(_Strict):
+    """Checkerboard artifacts: error that repeats with the period of the scale."""
+
+    name: Literal["grid"]
+    """Absolute value of the error's local mean for each of the period's places."""
+    weight: float = Field(1.0, gt=0)
+    """Factor in the sum of losses."""
+    period: int = Field(4, ge=2)
+    """In pixels: the scale of networks that end in one pixel shuffle."""
+    window: int = Field(8, ge=2)
+    """Periods, down and across, over which the error is averaged."""
+
+
 class GANLoss(_Strict):
-    """A network that learns to tell results from originals, frame by frame."""
+    """A discriminator that distinguishes results from ground truth, frame by frame."""
 
     name: Literal["gan"]
     """Adversarial."""
     weight: float = Field(0.1, gt=0)
     """Factor in the sum of losses."""
     discriminator: Literal["unet", "patch"] = "unet"
-    """``unet``: Real-ESRGAN's, judges every pixel; ``patch``: judges every 8th, looks
+    """``unet``: Real-ESRGAN's, scores every pixel; ``patch``: scores every 8th, sees
     at 70 pixels around it. Both with spectral normalisation."""
     channels: int = Field(32, ge=1)
     """Of its first layer; 64 in the papers."""
@@ -189,7 +214,7 @@ class GANLoss(_Strict):
 
 
 LossName = Literal["charbonnier", "l1", "own"]
-AnyLoss = PixelLoss | LPIPSLoss | DISTSLoss | PerceptualLoss | GANLoss
+AnyLoss = PixelLoss | LPIPSLoss | DISTSLoss | PerceptualLoss | GridLoss | GANLoss
 LossConfig = Annotated[AnyLoss, Field(discriminator="name")]
 
 
@@ -285,7 +310,7 @@ class Recipe(_Strict):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
     """``auto`` takes a GPU where there is one; else ``cpu``, ``cuda`` or ``cuda:1``."""
     samples: int = Field(4, ge=0)
-    """Pictures kept at each validation, one per clip: bicubic, result and original side
+    """Images kept at each validation, one per clip: bicubic, result and original side
     by side, in ``samples/`` of the run's folder."""
     tensorboard: bool = False
     """Also write what the log has for TensorBoard, into the run's folder."""

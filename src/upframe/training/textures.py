@@ -1,4 +1,4 @@
-"""Texture memories of PatchScaler from folders of good pictures.
+"""Texture memories of PatchScaler from folders of good images.
 
 Importing this module needs the extra ``[diffusion]``.
 """
@@ -35,14 +35,14 @@ def make_textures(
     most: int = 16,
     progress: Callable[[str], None] | None = None,
 ) -> TextureMemory:
-    """Choose the textures that differ most from those of some pictures.
+    """Choose the textures that differ most from those of some images.
 
     Args:
         model: name or weight file of a PatchScaler, or a checkpoint of the recipe that
             trains its texture classifier.
-        folders: with good pictures directly inside, larger than a patch.
+        folders: with good images directly inside, larger than a patch.
         capacity: textures to keep at most.
-        most: candidates of each picture, the most textured.
+        most: candidates of each image, the most textured.
         progress: gets a line now and then.
 
     Returns:
@@ -50,12 +50,12 @@ def make_textures(
 
     Raises:
         UsageError: the model is no PatchScaler, or a number makes no sense.
-        InputError: there are no pictures, or one is damaged.
+        InputError: there are no images, or one is damaged.
         WeightsError: the model cannot be read.
     """
     if capacity < 1 or most < 1:
         raise UsageError(
-            f"{most} textures of each picture for a memory of {capacity} are none.",
+            f"{most} textures of each image for a memory of {capacity} are none.",
             "Give at least 1 of each.",
         )
     vae, classifier, patch = _parts(model)
@@ -65,7 +65,7 @@ def make_textures(
         crops = texture_crops(folders, size, most)
         for number, squares in enumerate(crops, 1):
             if progress is not None and number % 100 == 0:
-                progress(f"{number} pictures")
+                progress(f"{number} images")
             yield encode(vae, torch.from_numpy(squares))
 
     return build_memory(latents(), classifier, capacity)

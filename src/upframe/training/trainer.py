@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch.optim import Optimizer
 from upframe.errors import RuntimeFailure, UsageError
 from upframe.systems.registry import training_tasks
 from upframe.systems.spec import TrainingTask
-from upframe.systems.training_step import training_step
+from upframe.systems.training_step import StepResult, training_step
 from upframe.training.adversary import Adversary
 from upframe.training.batches import Batch
 from upframe.training.losses import Losses
@@ -33,6 +34,7 @@ from upframe.training.networks import (
 from upframe.training.precision import Precision, pick_device
 from upframe.training.ranks import Ranks
 from upframe.training.recipe import GANLoss, OptimiserConfig, Recipe
+from upframe.training.unrolling import unrolled
 
 _MOST_BAD_STEPS = 100
 """Consecutive steps without a finite loss after which training gives up."""
@@ -162,10 +164,12 @@ class Trainer:
         if adversary is not None and self.step < adversary.config.start:
             adversary = None
         seen: dict[str, Tensor] = {}
-        low, high = (side.to(self.device, non_blocking=True) for side in batch)
+        low, high = (side.to(self.device, non_blocking=True) for side in batch[:2])
         pieces = config.accumulate
         for x, y in zip(low.chunk(pieces), high.chunk(pieces), strict=True):
-            parts = self._backward(self._images(x), self._images(y), adversary)
+            parts = self._backward(
+                self._images(x), self._images(y), adversary, batch.supervised
+            )
             for name, value in parts.items():
                 seen[name] = seen.get(name, 0) + value.detach() / pieces
         trained: list[tuple[nn.Module, Optimizer]] = [(self.network, self.optimiser)]
@@ -215,12 +219,19 @@ class Trainer:
             self.adversary.optimiser.zero_grad(set_to_none=True)
 
     def _backward(
-        self, low: Tensor, high: Tensor, adversary: Adversary | None
+        self,
+        low: Tensor,
+        high: Tensor,
+        adversary: Adversary | None,
+        supervised: Sequence[int] | None,
     ) -> dict[str, Tensor]:
         """Add gradients of a part of the batch; returns the parts of the loss."""
         config, scaler = self.recipe.optimiser, self.precision.scaler
         with self.precision.autocast():
-            result = training_step(self.network, low, high)
+            if supervised is None:
+                result = training_step(self.network, low, high)
+            else:
+                result = StepResult(unrolled(self.network, low, supervised), high)
         parts = dict(result.losses)
         if result.frames is not None:
             frames = result.frames.float()
@@ -231,12 +242,12 @@ class Trainer:
             parts["keep"] = config.keep_weight * result.keep_ratios.float().mean()
         if adversary is not None:
             with self.precision.autocast():
-                parts["gan"] = adversary.fool(frames)
+                parts["gan"] = adversary.generator_loss(frames)
         loss = torch.stack(list(parts.values())).sum() / config.accumulate
         scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if adversary is not None:
             with self.precision.autocast():
-                loss = adversary.judge(frames.detach(), result.target)
+                loss = adversary.discriminator_loss(frames.detach(), result.target)
             scaler.scale(loss / config.accumulate).backward()  # type: ignore[no-untyped-call]
             parts["discriminator"] = loss
         return parts

@@ -1,6 +1,6 @@
 """Scores during training, on frames of clips never trained on.
 
-PSNR of Y where the network gives pictures, LPIPS too where the recipe names its
+PSNR of Y where the network gives images, LPIPS too where the recipe names its
 weights, and the network's own losses where it has some.
 """
 
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from upframe.datasets.pictures import list_pictures, read_picture
+from upframe.datasets.images import list_images, read_image
 from upframe.degradations.bicubic import bicubic_down, crop_to_multiple, to_uint8
 from upframe.errors import InputError
 from upframe.metrics import psnr
@@ -30,13 +30,13 @@ Clip = Sequence[tuple[Pixels, Pixels]]
 """Frames, small and original."""
 
 _SAMPLE = 192
-"""Side of the sample pictures in pixels."""
+"""Side of the sample images in pixels."""
 
 
 class Answer(NamedTuple):
     """What a network makes of a frame."""
 
-    picture: NDArray[np.floating] | None
+    image: NDArray[np.floating] | None
     """(s*h, s*w, 3) around [0, 1]."""
     values: dict[str, float]
     """Of its own."""
@@ -47,7 +47,7 @@ class Score:
     """What a validation gave: means over frames, then over clips."""
 
     values: dict[str, float]
-    """``psnr_y`` in dB, crop ``scale``, and ``lpips``, where there are pictures;
+    """``psnr_y`` in dB, crop ``scale``, and ``lpips``, where there are images;
     ``own_loss``, the sum of the network's own, where it has some."""
     samples: list[tuple[str, Pixels]] = field(default_factory=list)
     """Name of a clip, and the centre of its middle frame: bicubic, result and original
@@ -70,7 +70,7 @@ class ValidationSet:
         """Read the frames.
 
         Args:
-            folder: one folder of pictures per clip.
+            folder: one folder of images per clip.
             scale: output size over input size.
             frames: frames per clip.
             clips: for networks that look at several frames: take the first frames in a
@@ -99,12 +99,12 @@ class ValidationSet:
         self._lpips = LPIPSDistance(lpips) if lpips is not None else None
         self.clips: list[list[tuple[Pixels, Pixels]]] = []
         for clip in folders:
-            files = list_pictures(clip)
+            files = list_images(clip)
             count = min(frames, len(files))
             last = count - 1 if clips else len(files) - 1
             pairs = []
             for number in np.linspace(0, last, count).round().astype(int):
-                high = crop_to_multiple(read_picture(files[number]), scale)
+                high = crop_to_multiple(read_image(files[number]), scale)
                 small = low and low / clip.name / files[number].name
                 pairs.append((_small(high, small, scale), high))
             self.clips.append(pairs)
@@ -120,11 +120,11 @@ class ValidationSet:
     def score(
         self, network: nn.Module, *, samples: int = 0, deadline: float | None = None
     ) -> Score | None:
-        """Score a network; chance is the same every time.
+        """Score a network; random numbers are the same every time.
 
         Args:
             network: in eval mode, on any device.
-            samples: clips of which to give a picture.
+            samples: clips of which to give an image.
             deadline: of ``time.monotonic``; None without a limit.
 
         Returns:
@@ -158,7 +158,7 @@ class ValidationSet:
         deadline: float | None,
     ) -> Score | None:
         means: dict[str, list[float]] = {}
-        pictures: list[tuple[str, Pixels]] = []
+        images: list[tuple[str, Pixels]] = []
         for done, (name, clip) in enumerate(zip(self.names, self.clips, strict=True)):
             begin = time.monotonic()
             left = (len(self.clips) - done) * self._longest
@@ -167,20 +167,20 @@ class ValidationSet:
             answers = answer(clip)
             for key, value in self._values(answers, clip).items():
                 means.setdefault(key, []).append(value)
-            middle = answers[len(answers) // 2].picture
-            if len(pictures) < samples and middle is not None:
+            middle = answers[len(answers) // 2].image
+            if len(images) < samples and middle is not None:
                 low, high = clip[len(clip) // 2]
-                pictures.append((name, self._beside(low, high, to_uint8(middle))))
+                images.append((name, self._beside(low, high, to_uint8(middle))))
             self._longest = max(self._longest, time.monotonic() - begin)
-        return Score({k: float(np.mean(v)) for k, v in means.items()}, pictures)
+        return Score({k: float(np.mean(v)) for k, v in means.items()}, images)
 
     def _values(self, answers: list[Answer], clip: Clip) -> dict[str, float]:
         """Means over the frames of a clip."""
         seen: dict[str, list[float]] = {}
         for answer, (_, high) in zip(answers, clip, strict=False):
             values = dict(answer.values)
-            if answer.picture is not None:
-                result = to_uint8(answer.picture)
+            if answer.image is not None:
+                result = to_uint8(answer.image)
                 height, width = result.shape[:2]
                 high = high[:height, :width]
                 values["psnr_y"] = psnr(result, high, crop=self.scale)
@@ -206,7 +206,7 @@ def _small(high: Pixels, path: Path | None, scale: int) -> Pixels:
         return bicubic_down(high, scale)
     if not path.is_file():
         raise InputError(f"{path} is missing.", "Check data.val_low of the recipe.")
-    low = read_picture(path)
+    low = read_image(path)
     if (low.shape[0] * scale, low.shape[1] * scale) != high.shape[:2]:
         raise InputError(
             f"{path} is {low.shape[1]}x{low.shape[0]}, which times {scale} is not "
@@ -216,9 +216,9 @@ def _small(high: Pixels, path: Path | None, scale: int) -> Pixels:
     return low
 
 
-def _frames(pictures: Sequence[Pixels]) -> Tensor:
+def _frames(images: Sequence[Pixels]) -> Tensor:
     """(T, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255.0
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255.0
 
 
 def _answers(network: nn.Module, low: Tensor, high: Tensor) -> list[Answer]:

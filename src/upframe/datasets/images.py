@@ -1,4 +1,4 @@
-"""Reading pictures as arrays through Pillow (extras ``train`` and ``metrics``)."""
+"""Reading images as arrays through Pillow (extras ``train`` and ``metrics``)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from upframe.errors import InputError, MissingExtraError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".tif"})
 
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 
-def read_picture(path: Path) -> Picture:
-    """One picture file as RGB.
+def read_image(path: Path) -> ImageArray:
+    """One image file as RGB.
 
     Args:
         path: a file that Pillow reads; palettes, grey and alpha are turned into RGB,
@@ -29,45 +29,45 @@ def read_picture(path: Path) -> Picture:
 
     Raises:
         MissingExtraError: if Pillow is not installed.
-        InputError: if the file is missing or no picture.
+        InputError: if the file is missing or no image.
     """
     return _read(path, str(path))
 
 
-def decode_picture(content: bytes, name: str) -> Picture:
-    """The content of a picture file as RGB; ``name`` is for messages.
+def decode_image(content: bytes, name: str) -> ImageArray:
+    """The content of an image file as RGB; ``name`` is for messages.
 
     Raises:
         MissingExtraError: if Pillow is not installed.
-        InputError: if this is no picture.
+        InputError: if this is no image.
     """
     return _read(io.BytesIO(content), name)
 
 
-def _read(file: Path | io.BytesIO, name: str) -> Picture:
+def _read(file: Path | io.BytesIO, name: str) -> ImageArray:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise MissingExtraError("Reading pictures", "metrics") from error
+        raise MissingExtraError("Reading images", "metrics") from error
     try:
-        with Image.open(file) as picture:
-            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(
-            f"{name} cannot be read as a picture: {error}.",
+            f"{name} cannot be read as an image: {error}.",
             "Check that the file is complete and of a kind that Pillow knows.",
         ) from error
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Picture files directly inside a folder, sorted by name.
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly inside a folder, sorted by name.
 
     Raises:
-        InputError: if the folder is missing or holds no picture.
+        InputError: if the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder.", "Check the path of the data.")
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
-        raise InputError(f"{folder} holds no pictures.", "Check the path of the data.")
+        raise InputError(f"{folder} holds no images.", "Check the path of the data.")
     return files
