@@ -25,10 +25,10 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     video = folder / "clip_x4.mp4"
     report = upframe.upscale(CLIP, video, overwrite=True, fresh=True)
-    picture = folder / "side-by-side.png"
-    write_png(picture, side_by_side(CLIP, video))
+    image = folder / "side-by-side.png"
+    write_png(image, side_by_side(CLIP, video))
     print(f"video    {video}  ({report.width}x{report.height})")
-    print(f"picture  {picture}  (left: bicubic, right: {report.model})")
+    print(f"image    {image}  (left: bicubic, right: {report.model})")
     print(
         f"speed    {report.frames_out} frames in {report.seconds:.1f} s, "
         f"{report.fps:.1f} frames per second with {report.model} on {report.device}"
@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
 
 
 def side_by_side(low: Path, high: Path, *, frame: int = 12) -> Pixels:
-    """One frame twice: the input enlarged with bicubic, and the result."""
+    """One frame twice: the input upscaled by bicubic, and the result."""
     small, large = _frame(low, frame), _frame(high, frame)
     height, width = large.shape[:2]
     bicubic = imresize(small.astype(np.float32), size=(height, width))

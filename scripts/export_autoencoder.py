@@ -2,7 +2,7 @@
 
     python scripts/export_autoencoder.py runs/autoencoder-nano/last.ckpt
 
-Measures the standard deviation of its latents on crops of the training pictures, which
+Measures the standard deviation of its latents on crops of the training images, which
 gives ``scaling_factor``; one that had a teacher keeps the teacher's, whose latents it
 learned. Writes ``autoencoder.safetensors`` beside the checkpoint, in float16, with the
 sizes in its metadata.
@@ -37,10 +37,10 @@ def main() -> None:
     teacher = recipe.system.args.get("teacher")
     pairs, _ = open_caches(recipe.data, 4)
     _, crops = pairs.sample(np.random.default_rng(0), _CROPS, recipe.data.patch)
-    pictures = torch.from_numpy(crops).movedim(-1, 1) / 127.5 - 1
+    images = torch.from_numpy(crops).movedim(-1, 1) / 127.5 - 1
     with torch.inference_mode():
         latents = torch.cat(
-            [network.encode(x).latent_dist.mean for x in pictures[:, None]]
+            [network.encode(x).latent_dist.mean for x in images[:, None]]
         )
     if teacher is None:
         scaling = round(1 / float(latents.std()), 4)

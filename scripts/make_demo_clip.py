@@ -383,7 +383,7 @@ def build_wall(rng: np.random.Generator) -> Canvas:
     for left in (1.15, 3.15, 5.15, 7.15):
         _flower_box(wall, left - 0.06, 3.05, rng)
 
-    # dappled shade of a tree that is not in the picture
+    # dappled shade of a tree that is not in the frame
     leaves = fractal(shape, (22, 36), 3, rng)
     region = step(3.0, 1.2, x + 0.35 * (y - 2.5) + 0.8 * stains)
     shade = step(-0.12, 0.14, leaves + 0.05) * region
@@ -729,7 +729,7 @@ def street(rng: np.random.Generator) -> Iterator[np.ndarray]:
     focal = 1.10
     u = ((np.arange(width, dtype=np.float32) + 0.5) / width - 0.5)[None] / focal
     v = (0.5 - (np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-    v = v * (HEIGHT / WIDTH * 16 / 15) / focal  # the picture is shown as 4:3
+    v = v * (HEIGHT / WIDTH * 16 / 15) / focal  # the frame is shown as 4:3
     for index in range(STREET_FRAMES):
         t = index / (STREET_FRAMES - 1)
         eye = np.array([3.30 + 0.85 * t, 1.72 + 0.05 * t, -5.9 + 0.45 * t])
@@ -845,7 +845,7 @@ def build_valley(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def valley(rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """A low flight up the valley; each picture column marches over the height map."""
+    """A low flight up the valley; each column of pixels marches over the height map."""
     height, colour = build_valley(rng)
     chain = mipmaps(colour, 4)
     tall = mipmaps(height[..., None], 3)

@@ -114,7 +114,7 @@ def expectation(card: ModelCard) -> list[str]:
     if restores(card):
         damage = (
             "It takes blur, noise, JPEG and video compression away and draws what is "
-            "likely to have been there. Where nothing is wrong with the picture, the "
+            "likely to have been there. Where nothing is wrong with the frames, the "
             "models without `-real` stay closer to it."
         )
     else:

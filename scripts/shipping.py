@@ -93,10 +93,10 @@ def memory(key):
 rng = np.random.default_rng(0)
 before = memory("VmRSS")
 for i in range(frames):
-    picture = rng.random((height, width, 3), dtype=np.float32)
+    frame = rng.random((height, width, 3), dtype=np.float32)
     if i >= 2:
-        picture[height // 4 :] = 0.5
-    session.push(picture)
+        frame[height // 4 :] = 0.5
+    session.push(frame)
 session.flush()
 print((memory("VmHWM") - before) / (height * width))
 """
@@ -178,7 +178,7 @@ def measure_memory(
 ) -> int:
     """Bytes per input pixel at most, while frames of ``size`` (width, height) run.
 
-    First everything changes, then a quarter of the picture: a network of clips holds
+    First everything changes, then a quarter of the frame: a recurrent model holds
     both its whole and its masked step then. It takes a dozen frames to come to rest.
     """
     files = json.dumps({kind: str(path) for kind, path in paths.items()})
