@@ -42,15 +42,3 @@ def test_links_lead_somewhere(file: Path) -> None:
         assert path.is_relative_to(ROOT), f"{target} is not part of the repository"
         if anchor:
             assert anchor in _anchors(path.read_text(encoding="utf-8")), anchor
-
-
-def test_every_page_is_reached_from_the_site() -> None:
-    docs = ROOT / "docs"
-    named: set[str] = set()
-    for page in docs.rglob("*.md"):
-        for block in re.findall(r"```{toctree}(.*?)```", page.read_text(), re.S):
-            for line in block.split():
-                if not line.startswith(":"):
-                    named |= {str(p) for p in page.parent.glob(f"{line}.md")}
-    pages = {str(p) for p in docs.rglob("*.md")} - {str(docs / "index.md")}
-    assert pages == named
