@@ -30,15 +30,10 @@ KNOWN = {
     "upframe/evaluation/evaluate.py": 401,
     "upframe/evaluation/evaluate.py:evaluate": 123,
     "upframe/evaluation/scoring.py:Scoring.__init__": 63,
-    "upframe/export/onnx.py:export_image_model": 65,
-    "upframe/media/mux.py": 422,
     "upframe/media/mux.py:join": 64,
     "upframe/media/source.py": 405,
-    "upframe/planning/plan.py:make_plan": 75,
-    "upframe/planning/sizes.py:resolve_size": 65,
     "upframe/systems/liftvsr/model.py": 406,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 61,
->>>>>>> c6bfbed (Module list and sizes as of today)
 }
 
 
