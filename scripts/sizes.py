@@ -15,25 +15,10 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 FUNCTION, MODULE = 60, 400
 KNOWN = {
-<<<<<<< HEAD
     "upframe/evaluation/scoring.py:Scoring.__init__": 72,
     "upframe/export/onnx.py:export_image_model": 65,
     "upframe/systems/liftvsr/model.py": 426,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 69,
-=======
-    "upframe/cli/calibrate.py:calibrate": 89,
-    "upframe/cli/evaluate.py:evaluate": 120,
-    "upframe/cli/upscale.py:upscale": 154,
-    "upframe/engine/files.py:upscale": 107,
-    "upframe/engine/store.py": 401,
-    "upframe/evaluation/calibration.py:calibrate": 74,
-    "upframe/evaluation/evaluate.py": 401,
-    "upframe/evaluation/evaluate.py:evaluate": 123,
-    "upframe/evaluation/scoring.py:Scoring.__init__": 63,
-    "upframe/media/mux.py:join": 64,
-    "upframe/media/source.py": 405,
-    "upframe/systems/liftvsr/model.py": 406,
-    "upframe/systems/ultravsr/backbones.py:unet_stages": 61,
 }
 
 
