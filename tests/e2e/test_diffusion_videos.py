@@ -232,4 +232,4 @@ def test_the_command_line(shelf, movie, tmp_path, monkeypatch, capsys):
     )  # fmt: skip
     assert done.code == 0, done.err
     refused = line(movie, "-o", tmp_path / "b.mkv", "--model", "bicubic", "--seed", 3)
-    assert_complains(refused, "draws no noise", code=2)
+    assert_complains(refused, "uses no noise", code=2)
