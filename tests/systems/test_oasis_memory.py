@@ -30,7 +30,7 @@ def test_it_counts_what_is_alive_at_once() -> None:
     assert live_bytes(work) == 12_000
 
 
-def test_on_a_processor_it_is_what_the_profiler_sees(tmp_path: Path) -> None:
+def test_on_a_cpu_it_is_what_the_profiler_sees(tmp_path: Path) -> None:
     system = parts.system("window", "global", "frame")
     system.save_pretrained(tmp_path)
     plan = plan_memory(OASIS.on_meta(tmp_path), 32, 32, chunking=CUT)
@@ -64,12 +64,12 @@ def test_longer_chunks_take_more_and_half_precision_less(tmp_path: Path) -> None
     kinds = {name: p.dtype for name, p in loaded.named_parameters()}
     assert kinds == {name: p.dtype for name, p in half.named_parameters()}
     plan, less = (
-        plan_memory(system, 16, 16, chunking=CUT, processor=False)
+        plan_memory(system, 16, 16, chunking=CUT, on_cpu=False)
         for system in (plain, half)
     )
     assert less.weights < 0.7 * plan.weights
     assert less.working < 0.9 * plan.working
-    longer = plan_memory(half, 16, 16, chunking=Chunking(4, 0, 0), processor=False)
+    longer = plan_memory(half, 16, 16, chunking=Chunking(4, 0, 0), on_cpu=False)
     assert longer.working > less.working
 
 
@@ -77,7 +77,7 @@ def test_the_full_size_can_be_planned_on_any_machine() -> None:
     with torch.device("meta"):
         own = WanTransformer3DModel(**{**WAN_1_3B, "in_channels": 48, "num_layers": 2})
         system = OASIS(own, AutoencoderKLWan()).eval()
-    plan = plan_memory(system, 90, 160, chunking=CUT, processor=False)
+    plan = plan_memory(system, 90, 160, chunking=CUT, on_cpu=False)
     # at least the finest features of the decoder: 96 channels, 4 frames, float32
     assert plan.working > 4 * 96 * 4 * 360 * 640
 

@@ -7,6 +7,7 @@ asked only where the data itself is missing, so changed data always makes a new 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,19 @@ _ADVICE = (
 
 
 def _names(folders: Folders) -> str:
-    return (
-        folders.name
-        if isinstance(folders, Path)
-        else "+".join(path.name for path in folders)
-    )
+    return "+".join(path.name for path in _each(folders))
+
+
+def _paths(folders: Folders) -> str:
+    return ", ".join(str(path) for path in _each(folders))
 
 
 def _here(folders: Folders) -> bool:
-    one = (folders,) if isinstance(folders, Path) else folders
-    return all(path.exists() for path in one)
+    return all(path.exists() for path in _each(folders))
+
+
+def _each(folders: Folders) -> Sequence[Path]:
+    return (folders,) if isinstance(folders, Path) else folders
 
 
 def _pairs_key(data: DataConfig, scale: int) -> str:
@@ -64,7 +68,7 @@ def _prepared(cache: Path, key: str, data: Folders) -> Path:
     known = json.loads(path.read_text()) if path.is_file() else {}
     if key not in known:
         raise InputError(
-            f"Neither {_names(data)} is here nor a cache of it in {cache}.", _ADVICE
+            f"Neither {_paths(data)} is here nor a cache of it in {cache}.", _ADVICE
         )
     return cache / str(known[key])
 
