@@ -16,7 +16,6 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 FUNCTION, MODULE = 60, 400
 KNOWN = {
     "upframe/evaluation/scoring.py:Scoring.__init__": 72,
-    "upframe/export/onnx.py:export_image_model": 65,
     "upframe/systems/liftvsr/model.py": 426,
     "upframe/systems/ultravsr/backbones.py:unet_stages": 69,
 }
