@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 import upframe
@@ -113,3 +115,15 @@ def test_the_authors_file_through_the_engine() -> None:
         frame = torch.zeros(20, 30, 3, dtype=torch.uint8).numpy()
         (picture,) = upscaler.push(frame) + upscaler.flush()
     assert picture.shape == (80, 120, 3)
+
+
+def test_a_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:
+    # the length comes first, and its lowest byte may be that of a pickle
+    path = tmp_path / "w.safetensors"
+    for extra in range(300):
+        config = {"dim": 8, "note": "x" * extra}
+        save_file({"w": torch.zeros(2)}, path, {"config": json.dumps(config)})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert read_checkpoint(path).declared == config

@@ -66,13 +66,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         WeightsError: the file is missing, damaged, unsafe, or holds no weights.
     """
     head, size = _look_at(path)
-    pickled = head.startswith((b"PK\x03\x04", b"\x80"))
-    if not pickled and (head[8:9] == b"{" or path.suffix == ".safetensors"):
+    if _is_safetensors(path, head, size):
         return _read_safetensors(path, head, size)
     content = _read_pickle(path, head, size)
     declared = _declared_by_recipe(content)
     state = _strip(_unwrap(path, content))
     return Checkpoint(_checked(path, state), declared)
+
+
+def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+        return True  # even where the length of the header begins as a pickle does
+    pickled = head.startswith((b"PK\x03\x04", b"\x80"))
+    return not pickled and (head[8:9] == b"{" or path.suffix == ".safetensors")
 
 
 def read_content(path: Path) -> Any:
