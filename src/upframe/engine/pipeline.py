@@ -37,6 +37,21 @@ class Progress:
     seconds_left: float | None
     """Estimate; None unknown."""
 
+    @classmethod
+    def after(cls, passed: int, written: int, total: int, seconds: float) -> Progress:
+        """Where a run is, and how long the rest takes at its speed.
+
+        Args:
+            passed: frames that earlier runs wrote.
+            written: frames that this run wrote.
+            total: frames in all; 0 unknown.
+            seconds: that this run took.
+        """
+        done = passed + written
+        fps = written / seconds if seconds > 0 else 0.0
+        left = max(0, total - done) / fps if total and fps > 0 else None
+        return cls(done, total, fps, left)
+
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -244,8 +259,6 @@ class Pipeline:
         self._reported = done
         now = time.monotonic()
         seconds = now - (now if self._first_work is None else self._first_work)
-        fps = self._written / seconds if seconds > 0 else 0.0
-        left = None
-        if self._total and fps > 0:
-            left = max(0, self._total - done) / fps
-        self._progress(Progress(done, self._total, fps, left))
+        self._progress(
+            Progress.after(self._passed, self._written, self._total, seconds)
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf
@@ -75,14 +75,7 @@ class Job:
 
     def open_runtime(self) -> Runtime:
         """Load the model as the plan says."""
-        return open_runtime(
-            self.model.card,
-            self.model.files,
-            self.choice,
-            threads=self.options.threads,
-            keep_ratio=self.options.keep_ratio,
-            seed=self.options.seed,
-        )
+        return _open(self.model, self.choice, self.options)
 
     def open_store(self) -> Store:
         """The work folder of the job; made where it is not there.
@@ -108,6 +101,17 @@ class Job:
             "chunk_length": self.plan.chunk_length,
             "tile": [tiles.tile_width, tiles.tile_height],
         }
+
+
+def _open(model: Model, choice: Choice, options: Options) -> Runtime:
+    return open_runtime(
+        model.card,
+        model.files,
+        choice,
+        threads=options.threads,
+        keep_ratio=options.keep_ratio,
+        seed=options.seed,
+    )
 
 
 def prepare(
@@ -321,21 +325,13 @@ class _Draft:
         key = self._speed_key(choice, computer.threads)
         speed = known_speed(key)
         if speed is None and (plan().seconds or inf) >= measure_from:
-            speed = measure_speed(card, computer.threads, self._opener(choice))
+            speed = measure_speed(
+                card, computer.threads, lambda: _open(self.model, choice, options)
+            )
             if speed is not None:
                 remember_speed(key, speed)
         computer = replace(computer, seconds_per_megapixel=speed)
         return plan()
-
-    def _opener(self, choice: Choice) -> Callable[[], Runtime]:
-        return lambda: open_runtime(
-            self.model.card,
-            self.model.files,
-            choice,
-            threads=self.options.threads,
-            keep_ratio=self.options.keep_ratio,
-            seed=self.options.seed,
-        )
 
     def _speed_key(self, choice: Choice, threads: int) -> dict[str, Any]:
         return {

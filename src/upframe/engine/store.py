@@ -124,15 +124,13 @@ class ChunkStore:
         Raises:
             ResumeError: it is missing or damaged.
         """
-        path = _state_path(self.folder, chunk)
-        if not path.is_file() or sha256_of(path) != digest:
+        if not _is_state(self.folder, chunk, digest):
             raise ResumeError(
                 f"The carried state of chunk {chunk} in {self.folder} is missing or "
                 "damaged.",
                 "Run the same command again: that chunk is done again.",
             )
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        return _load_state(self.folder, chunk)
 
     def _path(self, chunk: int) -> Path:
         return self.folder / f"chunk-{chunk:06d}.json"
@@ -140,6 +138,17 @@ class ChunkStore:
 
 def _state_path(folder: Path, chunk: int) -> Path:
     return folder / f"chunk-{chunk:06d}.npz"
+
+
+def _load_state(folder: Path, chunk: int) -> State:
+    with np.load(_state_path(folder, chunk), allow_pickle=False) as file:
+        return dict(file)
+
+
+def _is_state(folder: Path, chunk: int, digest: str) -> bool:
+    """Whether the carried state of a chunk is there and whole."""
+    path = _state_path(folder, chunk)
+    return path.is_file() and sha256_of(path) == digest
 
 
 def _with_state(folder: Path, done: ChunkRecord, state: State | None) -> ChunkRecord:
@@ -153,6 +162,13 @@ def _with_state(folder: Path, done: ChunkRecord, state: State | None) -> ChunkRe
     to_disk(temporary)
     temporary.replace(path)
     return replace(done, state=sha256_of(path))
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _parse(line: str) -> ChunkRecord | None:
@@ -236,10 +252,7 @@ class Store:
     def collect(self) -> None:
         """Take what processes that ended finished; delete what they did not."""
         for path in self.folder.glob("now-*"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _delete(path)
         chunks = ChunkStore(self.folder)
         for path in self.folder.glob("chunk-*.json"):
             number = int(path.stem.removeprefix("chunk-"))
@@ -293,8 +306,7 @@ class Store:
         """Carried state of a finished chunk."""
         if not self.done[chunk].state:
             return {}
-        with np.load(_state_path(self.folder, chunk), allow_pickle=False) as file:
-            return dict(file)
+        return _load_state(self.folder, chunk)
 
     def close(self) -> None:
         """Release the folder; it is removed when no chunk is done."""
@@ -309,12 +321,8 @@ class Store:
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():
-            if path.name == "lock":
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            if path.name != "lock":
+                _delete(path)
 
     def _load(self, fingerprint: dict[str, Any], settings: dict[str, Any]) -> None:
         path = self.folder / "plan.json"
@@ -358,8 +366,7 @@ class Store:
 
     def _has_state(self, done: ChunkRecord) -> bool:
         """Whether the next chunk can continue from there."""
-        path = _state_path(self.folder, done.chunk)
-        return not done.state or (path.is_file() and sha256_of(path) == done.state)
+        return not done.state or _is_state(self.folder, done.chunk, done.state)
 
 
 def read_records(folder: Path) -> list[ChunkRecord]:

@@ -351,10 +351,9 @@ class _Pool:
         if self._progress is None:
             return
         seconds = time.monotonic() - self._began
-        fps = self._written / seconds if seconds > 0 else 0.0
-        done = self._passed + self._written
-        left = max(0, self._total - done) / fps if self._total and fps > 0 else None
-        self._progress(Progress(done, self._total, fps, left))
+        self._progress(
+            Progress.after(self._passed, self._written, self._total, seconds)
+        )
 
 
 def _error(value: dict[str, Any]) -> UpframeError:
