@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 import upframe
 from e2e_support import (
     FAST,
-    InProcess,
     assert_complains,
     command,
     environment,
@@ -37,19 +36,6 @@ from media_factory import (
 )
 
 QUICK = ("--model", FAST, "--scale", "2")
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
-
-
-@pytest.fixture
-def box(tmp_path):
-    """An empty folder for outputs."""
-    folder = tmp_path / "box"
-    folder.mkdir()
-    return folder
 
 
 class Samples(dict):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import upframe
-from e2e_support import InProcess
 from media_factory import write_clip
 from upframe.engine.store import Store
 
@@ -19,11 +18,6 @@ MODEL = ("--model", "mia-vsr-xs", "--device", "cpu", "--threads", "1")
 def movie(tmp_path_factory):
     folder = tmp_path_factory.mktemp("movie")
     return write_clip(folder / "in.mp4", frames=3, size=(32, 24))
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

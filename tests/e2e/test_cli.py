@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import upframe
-from e2e_support import FAST, InProcess, assert_complains, leftovers, run
+from e2e_support import FAST, assert_complains, leftovers, run
 from media_factory import Audio, Chapter, Subtitle, describe, write_images
 
 QUICK = ("--model", FAST, "--scale", "2")
@@ -17,11 +17,6 @@ DONE_KEYS = {
     "event", "output", "frames_in", "frames_out", "width", "height", "seconds", "fps",
     "model", "runtime", "device", "precision", "peak_rss_mb", "warnings",
 }  # fmt: skip
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
 
 
 def test_one_command(clip, tmp_path):

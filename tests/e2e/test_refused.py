@@ -11,7 +11,7 @@ import av
 import pytest
 
 import upframe
-from e2e_support import FAST, InProcess, assert_complains, leftovers, upscale
+from e2e_support import FAST, assert_complains, leftovers, upscale
 from media_factory import Audio, describe, truncate, write_images
 
 QUICK = ("--model", FAST, "--scale", "2")
@@ -20,19 +20,6 @@ KEY = {
     "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
     "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
 }
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
-
-
-@pytest.fixture
-def box(tmp_path):
-    """An empty folder for outputs."""
-    folder = tmp_path / "box"
-    folder.mkdir()
-    return folder
 
 
 # ---- encrypted

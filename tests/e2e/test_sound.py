@@ -11,7 +11,6 @@ import pytest
 
 import upframe
 from e2e_support import (
-    InProcess,
     assert_complains,
     assert_kept,
     leftovers,
@@ -34,11 +33,6 @@ NOT_EVEN_MATROSKA = [
     ("flv", "flv", Audio("nellymoser", rate=22050, layout="mono")),
     ("flv", "flv", Audio("adpcm_swf", rate=22050, layout="mono")),
 ]
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
 
 
 def sound_of(path: Path) -> tuple[int, Fraction, np.ndarray]:

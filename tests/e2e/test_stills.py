@@ -8,15 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from e2e_support import InProcess, assert_complains, upscale
+from e2e_support import assert_complains, upscale
 from media_factory import describe, write_images
 
 ASKEW = [(n, turned) for n in range(1, 9) for turned in (n > 4,)]
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
 
 
 def still(path: Path, suffix: str = "png") -> Path:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from e2e_support import InProcess, upscale
+from e2e_support import upscale
 from media_factory import FONT, Audio, Chapter, Subtitle, write_clip
 from upframe.media.comparison import compare
 
@@ -28,11 +28,6 @@ RICH: dict[str, Any] = {
     "attachments": [FONT],
     "metadata": {"title": "Film"},
 }
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    return InProcess(monkeypatch, capsys)
 
 
 def codes(source: Path, output: Path) -> dict[str, str]:

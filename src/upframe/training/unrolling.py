@@ -36,7 +36,7 @@ def unrolled(network: nn.Module, frames: Tensor, places: Sequence[int]) -> Tenso
     if step is None:
         raise UsageError(
             f"{type(network).__name__} is not recurrent and cannot warm up.",
-            "Leave data.teacher out of the recipe, or train mia_vsr_lite.",
+            "Leave data.teacher out of the recipe, or train mia-vsr-lite.",
         )
     last = frames.shape[1] - 1
     state: Any = None
